@@ -1,1 +1,22 @@
-//! Placeholder.
+//! The ledger: what happened, and what must happen next.
+//!
+//! An [`Event`] is a fact that the journal keeps for ever. [`State::apply`] folds events into the state of cases,
+//! images, candidates, approvals and publications, and refuses an event that would break a promise (a publication
+//! without an approval, an approval of a superseded candidate). [`next_tasks`] reads the state and says what to do;
+//! it is asked again after every event, so a lost wake-up or a crash is mended by the next pass.
+//!
+//! Pure: every time is an argument, milliseconds since 1970.
+
+mod apply;
+mod event;
+mod refusal;
+mod state;
+mod tasks;
+
+pub use event::{
+    CandidateId, Decision, Event, EvidenceRef, Hit, HitKind, LayerRecord, PackageRecord, Payload, PayloadKind, Record,
+    RevisionCause,
+};
+pub use refusal::Refusal;
+pub use state::{Approver, Candidate, CandidateStatus, Case, CaseStatus, Failure, Image, Publication, State};
+pub use tasks::{Task, Wanted, next_tasks};

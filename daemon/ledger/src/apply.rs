@@ -1,0 +1,281 @@
+//! Folding one event into the state, or refusing it.
+
+use crate::{
+    Approver, Candidate, CandidateId, CandidateStatus, Case, CaseStatus, Decision, Event, Failure, Hit, HitKind, Image,
+    Publication, Record, Refusal, RevisionCause, State,
+};
+use anneal_content::{BlobDigest, CatalogDigest, ImageName};
+
+impl State {
+    /// Applies an event. On a refusal the state is unchanged.
+    pub fn apply(&mut self, record: &Record) -> Result<(), Refusal> {
+        let at_ms = record.at_ms;
+        match &record.event {
+            Event::CatalogImported { revision, blob, cause } => self.catalog_imported(*revision, *blob, cause),
+            Event::AdvisoryImported { id, record } => {
+                self.advisories.insert(id.clone(), *record);
+                self.advisory_times.entry(id.clone()).or_insert(at_ms);
+                Ok(())
+            }
+            Event::AdvisoryMatched { id, record, revision, hits, images } => {
+                self.advisory_matched(id, *record, *revision, hits, images, at_ms)
+            }
+            Event::RemediationChosen { advisory, bumps, revision, plan } => {
+                let case = self.case_mut(advisory)?;
+                case.bumps = bumps.clone();
+                case.plan = Some(*plan);
+                case.status = CaseStatus::Remediating { revision: *revision };
+                Ok(())
+            }
+            Event::CaseBlocked { advisory, revision, why } => {
+                self.case_mut(advisory)?.status = CaseStatus::Blocked { revision: *revision, why: why.clone() };
+                Ok(())
+            }
+            Event::PackageBuilt { derivation, .. } => {
+                self.failures.remove(derivation);
+                Ok(())
+            }
+            Event::BuildFailed { package, derivation, summary, log, retry_after_ms } => {
+                let failure = Failure {
+                    package: package.clone(),
+                    summary: summary.clone(),
+                    log: *log,
+                    at_ms,
+                    retry_after_ms: *retry_after_ms,
+                };
+                self.failures.insert(*derivation, failure);
+                Ok(())
+            }
+            Event::ImageAssembled { image, key, revision, manifest, index, layers, packages } => {
+                let fresh = Image {
+                    name: image.clone(),
+                    manifest: *manifest,
+                    index: *index,
+                    revision: *revision,
+                    layers: layers.clone(),
+                    packages: packages.clone(),
+                    at_ms,
+                    verdict: None,
+                    evidence: Vec::new(),
+                };
+                self.images.entry(*manifest).or_insert(fresh);
+                self.assembled.insert(*key, *manifest);
+                Ok(())
+            }
+            Event::ImageJudged { manifest, passed, counts, results, .. } => {
+                self.image_mut(manifest)?.verdict = Some((*passed, *counts, *results));
+                Ok(())
+            }
+            Event::EvidenceSigned { manifest, evidence } => {
+                let image = self.image_mut(manifest)?;
+                if image.verdict.is_none() {
+                    return Err(Refusal::NotReady { manifest: *manifest, missing: "it was not checked" });
+                }
+                image.evidence.clone_from(evidence);
+                Ok(())
+            }
+            Event::CandidateOpened { candidate, image, manifest, index, tags, fixes, diff } => {
+                self.ready(manifest)?;
+                let fresh = Candidate {
+                    id: *candidate,
+                    image: image.clone(),
+                    manifest: *manifest,
+                    index: *index,
+                    tags: tags.clone(),
+                    fixes: fixes.clone(),
+                    diff: *diff,
+                    opened_ms: at_ms,
+                    decision: None,
+                    status: CandidateStatus::Open,
+                };
+                self.candidate_opened(fresh);
+                Ok(())
+            }
+            Event::ApproverEnrolled { key_id, name, public_key } => {
+                let fresh = Approver { name: name.clone(), public_key: public_key.clone(), revoked: None };
+                self.approvers.insert(key_id.clone(), fresh);
+                Ok(())
+            }
+            Event::ApproverRevoked { key_id, reason } => {
+                let approver = self
+                    .approvers
+                    .get_mut(key_id)
+                    .ok_or_else(|| Refusal::UnknownApprover { key_id: key_id.clone() })?;
+                approver.revoked = Some(reason.clone());
+                Ok(())
+            }
+            Event::Decided { candidate, manifest, decision, key_id, statement } => {
+                self.decided(*candidate, manifest, *decision, key_id, *statement, at_ms)
+            }
+            Event::Published { candidate, evidence, extra_tags } => {
+                let approved = self.candidates.get(candidate).ok_or(Refusal::NoCandidate(*candidate))?.clone();
+                if approved.status != CandidateStatus::Approved {
+                    return Err(Refusal::NotApproved(*candidate));
+                }
+                self.ready(&approved.manifest)?;
+                self.publications.push(Publication {
+                    candidate: *candidate,
+                    image: approved.image,
+                    manifest: approved.manifest,
+                    index: approved.index,
+                    tags: approved.tags,
+                    evidence: evidence.clone(),
+                    extra_tags: extra_tags.clone(),
+                    at_ms,
+                });
+                self.set_status(*candidate, CandidateStatus::Published);
+                self.close_cases();
+                Ok(())
+            }
+        }
+    }
+
+    fn catalog_imported(
+        &mut self,
+        revision: CatalogDigest,
+        blob: BlobDigest,
+        cause: &RevisionCause,
+    ) -> Result<(), Refusal> {
+        self.revision = Some((revision, blob));
+        self.revisions.push((revision, blob, cause.clone()));
+        Ok(())
+    }
+
+    fn advisory_matched(
+        &mut self,
+        id: &str,
+        record: BlobDigest,
+        revision: CatalogDigest,
+        hits: &[Hit],
+        images: &[ImageName],
+        at_ms: u64,
+    ) -> Result<(), Refusal> {
+        if !self.advisories.contains_key(id) {
+            return Err(Refusal::Unknown { what: "advisory", name: id.to_owned() });
+        }
+        self.matched.insert((id.to_owned(), record, revision));
+        let imported_ms = self.advisory_times.get(id).copied().unwrap_or(at_ms);
+        match (self.cases.get_mut(id), hits.is_empty()) {
+            (None, true) => {}
+            // The recipes themselves left the range: what is wanted now is the remedy.
+            (Some(case), true) => {
+                if matches!(case.status, CaseStatus::Open | CaseStatus::Blocked { .. }) {
+                    case.status = CaseStatus::Remediating { revision };
+                }
+            }
+            (existing, false) => {
+                let opened_ms = existing.map_or(at_ms, |case| case.opened_ms);
+                let only_unknown = hits.iter().all(|hit| hit.kind == HitKind::Unknown);
+                let status = if only_unknown {
+                    CaseStatus::Blocked { revision, why: "a human must judge: the versions cannot be compared".into() }
+                } else {
+                    CaseStatus::Open
+                };
+                let case = Case {
+                    advisory: id.to_owned(),
+                    opened_ms,
+                    imported_ms,
+                    hits: hits.to_vec(),
+                    images: images.to_vec(),
+                    bumps: Vec::new(),
+                    plan: None,
+                    status,
+                };
+                self.cases.insert(id.to_owned(), case);
+            }
+        }
+        Ok(())
+    }
+
+    fn candidate_opened(&mut self, fresh: Candidate) {
+        for older in self.candidates.values_mut() {
+            if older.image == fresh.image && older.status == CandidateStatus::Open {
+                older.status = CandidateStatus::Superseded { by: fresh.id };
+            }
+        }
+        self.candidates.insert(fresh.id, fresh);
+    }
+
+    fn decided(
+        &mut self,
+        id: CandidateId,
+        named: &BlobDigest,
+        decision: Decision,
+        key_id: &str,
+        statement: BlobDigest,
+        at_ms: u64,
+    ) -> Result<(), Refusal> {
+        self.may_decide(id, named, key_id)?;
+        let status = match decision {
+            Decision::Approve => CandidateStatus::Approved,
+            Decision::Reject => CandidateStatus::Rejected,
+        };
+        if let Some(candidate) = self.candidates.get_mut(&id) {
+            candidate.decision = Some((decision, key_id.to_owned(), statement, at_ms));
+            candidate.status = status;
+        }
+        self.close_cases();
+        Ok(())
+    }
+
+    /// Whether a decision by this key about this manifest would be accepted now.
+    pub fn may_decide(&self, id: CandidateId, named: &BlobDigest, key_id: &str) -> Result<(), Refusal> {
+        let candidate = self.candidates.get(&id).ok_or(Refusal::NoCandidate(id))?;
+        match candidate.status {
+            CandidateStatus::Open => {}
+            CandidateStatus::Superseded { by } => {
+                return Err(Refusal::Superseded { candidate: id, image: candidate.image.to_string(), by });
+            }
+            other => return Err(Refusal::NotOpen { candidate: id, status: other.word() }),
+        }
+        if candidate.manifest != *named {
+            return Err(Refusal::WrongDigest { candidate: id, expected: candidate.manifest, named: *named });
+        }
+        match self.approvers.get(key_id) {
+            Some(approver) if approver.revoked.is_none() => Ok(()),
+            _ => Err(Refusal::UnknownApprover { key_id: key_id.to_owned() }),
+        }
+    }
+
+    /// Promise 1: a passing verdict and signed evidence.
+    fn ready(&self, manifest: &BlobDigest) -> Result<(), Refusal> {
+        let missing = |missing| Refusal::NotReady { manifest: *manifest, missing };
+        let image =
+            self.images.get(manifest).ok_or_else(|| Refusal::Unknown { what: "image", name: manifest.to_string() })?;
+        match image.verdict {
+            None => Err(missing("it was not checked")),
+            Some((false, ..)) => Err(missing("its checks did not pass")),
+            Some((true, ..)) if image.evidence.is_empty() => Err(missing("it has no signed evidence")),
+            Some((true, ..)) => Ok(()),
+        }
+    }
+
+    fn set_status(&mut self, id: CandidateId, status: CandidateStatus) {
+        if let Some(candidate) = self.candidates.get_mut(&id) {
+            candidate.status = status;
+        }
+    }
+
+    /// A case is closed when, for each image it touched, the newest candidate that fixes it was published or rejected.
+    fn close_cases(&mut self) {
+        let candidates = &self.candidates;
+        let settled = |image: &ImageName, advisory: &String| {
+            let newest = candidates.values().rev().find(|c| c.image == *image && c.fixes.contains(advisory));
+            newest.is_some_and(|c| matches!(c.status, CandidateStatus::Published | CandidateStatus::Rejected))
+        };
+        for case in self.cases.values_mut() {
+            let remediating = matches!(case.status, CaseStatus::Remediating { .. });
+            if remediating && case.images.iter().all(|image| settled(image, &case.advisory)) {
+                case.status = CaseStatus::Closed;
+            }
+        }
+    }
+
+    fn case_mut(&mut self, advisory: &str) -> Result<&mut Case, Refusal> {
+        self.cases.get_mut(advisory).ok_or_else(|| Refusal::Unknown { what: "case", name: advisory.to_owned() })
+    }
+
+    fn image_mut(&mut self, manifest: &BlobDigest) -> Result<&mut Image, Refusal> {
+        self.images.get_mut(manifest).ok_or_else(|| Refusal::Unknown { what: "image", name: manifest.to_string() })
+    }
+}

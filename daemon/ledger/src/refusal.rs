@@ -1,0 +1,65 @@
+//! Why an event cannot follow the ones before it.
+
+use crate::CandidateId;
+use anneal_content::BlobDigest;
+
+/// A promise that the event would break.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The candidate does not exist.
+    #[error("there is no candidate {0}; `anneal candidate list` shows those there are")]
+    NoCandidate(CandidateId),
+    /// A newer candidate of the image exists.
+    #[error("candidate {candidate} of {image} was superseded by {by}: look at that one instead")]
+    Superseded {
+        /// The candidate.
+        candidate: CandidateId,
+        /// Its image.
+        image: String,
+        /// The newer one.
+        by: CandidateId,
+    },
+    /// The candidate has been decided.
+    #[error("candidate {candidate} is already {status}")]
+    NotOpen {
+        /// The candidate.
+        candidate: CandidateId,
+        /// What it is.
+        status: &'static str,
+    },
+    /// A statement is about another image.
+    #[error("the statement names {named}, but candidate {candidate} is {expected}")]
+    WrongDigest {
+        /// The candidate.
+        candidate: CandidateId,
+        /// What the candidate is.
+        expected: BlobDigest,
+        /// What the statement names.
+        named: BlobDigest,
+    },
+    /// The approver is not enrolled, or no longer.
+    #[error("key {key_id} is not an enrolled approver's; `anneal key list` shows those that are")]
+    UnknownApprover {
+        /// The key.
+        key_id: String,
+    },
+    /// The image did not pass its checks, was not checked, or lacks evidence.
+    #[error("image {manifest} cannot go on: {missing}")]
+    NotReady {
+        /// The manifest.
+        manifest: BlobDigest,
+        /// What is missing.
+        missing: &'static str,
+    },
+    /// A publication without an approval.
+    #[error("candidate {0} is not approved, so no tag moves")]
+    NotApproved(CandidateId),
+    /// The event names something that no earlier event introduced.
+    #[error("{what} {name} is unknown to the journal")]
+    Unknown {
+        /// What kind of thing.
+        what: &'static str,
+        /// Which.
+        name: String,
+    },
+}

@@ -1,0 +1,226 @@
+//! The state that the events add up to.
+
+use crate::{CandidateId, Decision, EvidenceRef, Hit, LayerRecord, PackageRecord, RevisionCause};
+use anneal_content::{BlobDigest, CatalogDigest, DerivationId, ImageName, PackageName, Tag, Version};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Everything the journal says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct State {
+    /// The active catalog revision and its blob.
+    pub revision: Option<(CatalogDigest, BlobDigest)>,
+    /// Every revision that was ever active, with its cause, in order.
+    pub revisions: Vec<(CatalogDigest, BlobDigest, RevisionCause)>,
+    /// Advisory id to the newest record.
+    pub advisories: BTreeMap<String, BlobDigest>,
+    /// When each advisory was first imported, milliseconds since 1970.
+    #[serde(skip)]
+    pub advisory_times: BTreeMap<String, u64>,
+    /// Which record was judged against which revision.
+    #[serde(skip)]
+    pub matched: BTreeSet<(String, BlobDigest, CatalogDigest)>,
+    /// Cases by advisory id.
+    pub cases: BTreeMap<String, Case>,
+    /// Failed builds by derivation, until they succeed.
+    pub failures: BTreeMap<DerivationId, Failure>,
+    /// Every image ever assembled, by manifest digest.
+    pub images: BTreeMap<BlobDigest, Image>,
+    /// The manifest that a wanted image turned out to be.
+    pub assembled: BTreeMap<DerivationId, BlobDigest>,
+    /// Candidates by number.
+    pub candidates: BTreeMap<CandidateId, Candidate>,
+    /// Enrolled approvers by key id.
+    pub approvers: BTreeMap<String, Approver>,
+    /// Publications in order.
+    pub publications: Vec<Publication>,
+}
+
+/// Where a case stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "status")]
+pub enum CaseStatus {
+    /// Affected; no remediation chosen yet.
+    Open,
+    /// A revision leaves the affected ranges; images are on their way.
+    Remediating {
+        /// That revision.
+        revision: CatalogDigest,
+    },
+    /// Nothing known helps.
+    Blocked {
+        /// The revision that was looked at.
+        revision: CatalogDigest,
+        /// What is being waited for.
+        why: String,
+    },
+    /// Every image that was touched is published without it, or rejected.
+    Closed,
+}
+
+/// What an advisory opened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Case {
+    /// The advisory.
+    pub advisory: String,
+    /// When it was opened, milliseconds since 1970.
+    pub opened_ms: u64,
+    /// When the advisory was imported.
+    pub imported_ms: u64,
+    /// What was hit.
+    pub hits: Vec<Hit>,
+    /// Images that contain a hit.
+    pub images: Vec<ImageName>,
+    /// What was chosen: package, from, to.
+    pub bumps: Vec<(PackageName, Version, Version)>,
+    /// The plan's text.
+    pub plan: Option<BlobDigest>,
+    /// Where it stands.
+    #[serde(flatten)]
+    pub status: CaseStatus,
+}
+
+/// A build that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Failure {
+    /// The package.
+    pub package: PackageName,
+    /// The error and the last lines of the log.
+    pub summary: String,
+    /// The whole log.
+    pub log: Option<BlobDigest>,
+    /// When.
+    pub at_ms: u64,
+    /// When it may be tried again.
+    pub retry_after_ms: u64,
+}
+
+/// An image that was assembled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Image {
+    /// Its name.
+    pub name: ImageName,
+    /// Its manifest.
+    pub manifest: BlobDigest,
+    /// The index that lists it.
+    pub index: BlobDigest,
+    /// The revision it was first built from.
+    pub revision: CatalogDigest,
+    /// Its layers, lowest first.
+    pub layers: Vec<LayerRecord>,
+    /// Its packages.
+    pub packages: Vec<PackageRecord>,
+    /// When.
+    pub at_ms: u64,
+    /// Passed, counts, results.
+    pub verdict: Option<(bool, (u32, u32, u32), BlobDigest)>,
+    /// Signed statements.
+    pub evidence: Vec<EvidenceRef>,
+}
+
+/// Where a candidate stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "status")]
+pub enum CandidateStatus {
+    /// Awaits a human.
+    Open,
+    /// Approved; publication follows.
+    Approved,
+    /// Rejected.
+    Rejected,
+    /// A newer one took its place.
+    Superseded {
+        /// The newer one.
+        by: CandidateId,
+    },
+    /// Published.
+    Published,
+}
+
+impl CandidateStatus {
+    /// The status as a word.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Approved => "approved",
+            Self::Rejected => "rejected",
+            Self::Superseded { .. } => "superseded",
+            Self::Published => "published",
+        }
+    }
+}
+
+/// An image that awaits, or had, a human's decision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Candidate {
+    /// Its number.
+    pub id: CandidateId,
+    /// The image.
+    pub image: ImageName,
+    /// The manifest.
+    pub manifest: BlobDigest,
+    /// The index.
+    pub index: BlobDigest,
+    /// Tags that publication moves.
+    pub tags: Vec<Tag>,
+    /// Advisories it fixes.
+    pub fixes: Vec<String>,
+    /// What the approver is shown.
+    pub diff: BlobDigest,
+    /// When it was opened.
+    pub opened_ms: u64,
+    /// Decision, key id, signed statement, time.
+    pub decision: Option<(Decision, String, BlobDigest, u64)>,
+    /// Where it stands.
+    #[serde(flatten)]
+    pub status: CandidateStatus,
+}
+
+/// Somebody whose decisions count.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Approver {
+    /// Who.
+    pub name: String,
+    /// SPKI in PEM.
+    pub public_key: String,
+    /// Why it was revoked, if it was.
+    pub revoked: Option<String>,
+}
+
+/// Tags that moved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Publication {
+    /// The candidate.
+    pub candidate: CandidateId,
+    /// The image.
+    pub image: ImageName,
+    /// The manifest.
+    pub manifest: BlobDigest,
+    /// The index, which the tags name.
+    pub index: BlobDigest,
+    /// The tags.
+    pub tags: Vec<Tag>,
+    /// The release key's statements.
+    pub evidence: Vec<EvidenceRef>,
+    /// Extra manifests by tag.
+    pub extra_tags: BTreeMap<Tag, BlobDigest>,
+    /// When.
+    pub at_ms: u64,
+}
+
+impl State {
+    /// The newest publication of an image.
+    pub fn published(&self, image: &ImageName) -> Option<&Publication> {
+        self.publications.iter().rev().find(|p| p.image == *image)
+    }
+
+    /// The newest candidate of an image, decided or not.
+    pub fn newest_candidate(&self, image: &ImageName) -> Option<&Candidate> {
+        self.candidates.values().rev().find(|c| c.image == *image)
+    }
+
+    /// The number that the next candidate gets.
+    pub fn next_candidate(&self) -> CandidateId {
+        CandidateId(self.candidates.keys().next_back().map_or(1, |last| last.0 + 1))
+    }
+}

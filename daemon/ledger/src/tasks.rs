@@ -1,0 +1,94 @@
+//! What must happen next, read off the state.
+
+use crate::{CandidateId, CandidateStatus, CaseStatus, State};
+use anneal_content::{BlobDigest, CatalogDigest, DerivationId, ImageName};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What the active catalog asks for, computed from it alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Each image: the key that names it before it is built, and the derivations it needs.
+    pub images: BTreeMap<ImageName, (DerivationId, BTreeSet<DerivationId>)>,
+}
+
+/// One thing to do. Doing it twice is harmless.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Task {
+    /// Move the tags of an approved candidate.
+    Publish(CandidateId),
+    /// Judge an advisory against the active revision.
+    Match {
+        /// The advisory.
+        advisory: String,
+        /// Its newest record.
+        record: BlobDigest,
+        /// The active revision.
+        revision: CatalogDigest,
+    },
+    /// Choose releases that leave the affected ranges of these advisories.
+    Remediate {
+        /// The advisories of open cases.
+        advisories: Vec<String>,
+    },
+    /// Open a candidate for an image that passed and has evidence.
+    OpenCandidate(BlobDigest),
+    /// Sign and attach the statements about an image that passed.
+    Sign(BlobDigest),
+    /// Run the verification suite.
+    Check(BlobDigest),
+    /// Build and assemble these images of the active revision.
+    Build(BTreeSet<ImageName>),
+}
+
+/// Every task that the state asks for at this time, most urgent first.
+pub fn next_tasks(state: &State, wanted: &Wanted, now_ms: u64) -> Vec<Task> {
+    let mut tasks = Vec::new();
+    for candidate in state.candidates.values().filter(|c| c.status == CandidateStatus::Approved) {
+        tasks.push(Task::Publish(candidate.id));
+    }
+    let Some((revision, _)) = state.revision else { return tasks };
+    for (advisory, record) in &state.advisories {
+        if !state.matched.contains(&(advisory.clone(), *record, revision)) {
+            tasks.push(Task::Match { advisory: advisory.clone(), record: *record, revision });
+        }
+    }
+    let open = state.cases.values().filter(|case| case.status == CaseStatus::Open);
+    let advisories: Vec<String> = open.map(|case| case.advisory.clone()).collect();
+    if !advisories.is_empty() {
+        tasks.push(Task::Remediate { advisories });
+    }
+    let mut build = BTreeSet::new();
+    for (name, (key, derivations)) in &wanted.images {
+        match state.assembled.get(key) {
+            Some(manifest) => tasks.extend(next_for_image(state, name, manifest)),
+            None => {
+                let held = |d| state.failures.get(d).is_some_and(|failure| failure.retry_after_ms > now_ms);
+                if !derivations.iter().any(held) {
+                    build.insert(name.clone());
+                }
+            }
+        }
+    }
+    if !build.is_empty() {
+        tasks.push(Task::Build(build));
+    }
+    tasks
+}
+
+fn next_for_image(state: &State, name: &ImageName, manifest: &BlobDigest) -> Option<Task> {
+    let image = state.images.get(manifest)?;
+    match &image.verdict {
+        None => return Some(Task::Check(*manifest)),
+        Some((false, ..)) => return None,
+        Some((true, ..)) => {}
+    }
+    if image.evidence.is_empty() {
+        return Some(Task::Sign(*manifest));
+    }
+    let published = state.published(name).is_some_and(|p| p.manifest == *manifest);
+    let proposed = state.newest_candidate(name).is_some_and(|c| c.manifest == *manifest);
+    (!published && !proposed).then_some(Task::OpenCandidate(*manifest))
+}
+
+#[cfg(test)]
+mod tests;
