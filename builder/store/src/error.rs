@@ -1,0 +1,210 @@
+//! What can go wrong in the store; each message names the object, what was found and what to do next.
+
+use anneal_content::{ActionDigest, BlobDigest, TreeDigest};
+use std::{io, path::PathBuf};
+
+/// What RocksDB reported, kept opaque so that no caller depends on the engine.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct DatabaseFault(pub(crate) String);
+
+/// Why the store could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A second process wants to write.
+    #[error("store {} is in use by {holder}; stop it, or ask it over its socket", dir.display())]
+    Locked {
+        /// The store's directory.
+        dir: PathBuf,
+        /// Who holds the lock, as the holder wrote it.
+        holder: String,
+    },
+    /// The directory has things in it, but is not a store.
+    #[error("{} is not empty and not an anneal store (no {marker} file in it); name another directory", dir.display())]
+    Foreign {
+        /// The directory.
+        dir: PathBuf,
+        /// The file that marks a store.
+        marker: &'static str,
+    },
+    /// There is no store to read.
+    #[error("there is no store in {}; a command that writes, or the daemon, makes one", dir.display())]
+    Absent {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The store was written by another version.
+    #[error("store {} has format `{found}`, this program knows `{known}`; use the program that wrote it", dir.display())]
+    Format {
+        /// The directory.
+        dir: PathBuf,
+        /// What its marker says, cut to 60 characters.
+        found: String,
+        /// What this program writes.
+        known: &'static str,
+    },
+    /// A write to a store that was opened for reading.
+    #[error("store {} is open for reading only, and this needs writing; go through the daemon", dir.display())]
+    ReadOnly {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The disk is full, or would be but for the reserve.
+    #[error(
+        "no space to write {}: {free_bytes} bytes are free and {reserve_bytes} are kept in reserve; make room and retry",
+        path.display()
+    )]
+    Full {
+        /// What was to be written.
+        path: PathBuf,
+        /// What is free.
+        free_bytes: u64,
+        /// What the store leaves free for the database and for collecting garbage.
+        reserve_bytes: u64,
+    },
+    /// The file system refused.
+    #[error("cannot {operation} {}", path.display())]
+    Io {
+        /// The verb, such as `write`.
+        operation: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// The system's error.
+        #[source]
+        source: io::Error,
+    },
+    /// Data could not be made durable. Retrying could report success for data that the kernel has dropped.
+    #[error("cannot make {} durable; the store takes no more writes: check the disk, then restart", path.display())]
+    Sync {
+        /// What was being synced.
+        path: PathBuf,
+        /// The system's error.
+        #[source]
+        source: io::Error,
+    },
+    /// An earlier sync or database write failed, so this handle takes no more writes.
+    #[error("store {} takes no more writes since an earlier one failed; check the disk, then restart", dir.display())]
+    Poisoned {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The database refused.
+    #[error("cannot {operation} in the database {}", path.display())]
+    Database {
+        /// The verb, such as `read blob record`.
+        operation: &'static str,
+        /// The database's directory.
+        path: PathBuf,
+        /// What it said.
+        #[source]
+        source: DatabaseFault,
+    },
+    /// A value in the database does not decode.
+    #[error("{what} in the store does not decode: {reason}; restore it from a backup")]
+    Record {
+        /// What kind of record, and its key.
+        what: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The journal ends before the event that was acknowledged last, or its chain is broken.
+    #[error("journal of {} is damaged at event {seq}: {reason}; restore it from a backup", dir.display())]
+    Journal {
+        /// The directory.
+        dir: PathBuf,
+        /// The event.
+        seq: u64,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A blob is not there.
+    #[error("blob {digest} is not in the store; fetch or build it again")]
+    Missing {
+        /// The blob.
+        digest: BlobDigest,
+    },
+    /// A blob's bytes are not what was stored.
+    #[error("blob {digest} is damaged: {reason}; it is no longer served, fetch or build it again")]
+    Damaged {
+        /// The blob.
+        digest: BlobDigest,
+        /// What differs.
+        reason: String,
+    },
+    /// A stream's bytes are not those that were announced.
+    #[error("expected blob {expected}, found {found} ({bytes} bytes); nothing was kept")]
+    Mismatch {
+        /// What was announced.
+        expected: BlobDigest,
+        /// What the bytes hash to.
+        found: BlobDigest,
+        /// How many came.
+        bytes: u64,
+    },
+    /// A stream or value is longer than the caller allows.
+    #[error("{what} is longer than the limit of {limit} bytes; nothing was kept")]
+    TooLong {
+        /// What was being stored or read.
+        what: String,
+        /// The limit.
+        limit: u64,
+    },
+    /// A range does not lie in its blob.
+    #[error("range {offset}+{len} is not in blob {digest} of {size} bytes")]
+    Range {
+        /// The blob.
+        digest: BlobDigest,
+        /// Where the range starts.
+        offset: u64,
+        /// How long it is.
+        len: u64,
+        /// How long the blob is.
+        size: u64,
+    },
+    /// Something in a directory may not be in a tree.
+    #[error("cannot take in `{path}`: {reason}")]
+    Refused {
+        /// Where, beneath the directory that is taken in; escaped where it is not printable.
+        path: String,
+        /// Which rule it breaks.
+        reason: String,
+    },
+    /// A tree is not what its digest says.
+    #[error("cannot use tree {tree}")]
+    Tree {
+        /// The tree.
+        tree: TreeDigest,
+        /// What is wrong.
+        #[source]
+        source: anneal_content::Error,
+    },
+    /// An action has more results than are kept.
+    #[error("action {action} already has {limit} results; it is not deterministic, look into `anneal build --vary`")]
+    TooManyResults {
+        /// The action.
+        action: ActionDigest,
+        /// The limit.
+        limit: usize,
+    },
+    /// A record's kind or key can't be stored.
+    #[error("`{found}` is not a record {part}: expected 1 to {limit} bytes without NUL")]
+    RecordName {
+        /// `kind` or `key`.
+        part: &'static str,
+        /// What was given, cut to 120 characters.
+        found: String,
+        /// The longest allowed.
+        limit: usize,
+    },
+}
+
+impl Error {
+    /// A closure that names the operation and the path of an I/O error.
+    pub(crate) fn io(operation: &'static str, path: &std::path::Path) -> impl FnOnce(io::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |source| Self::Io { operation, path, source }
+    }
+}
+
+/// The result of this crate's fallible functions.
+pub type Result<T> = std::result::Result<T, Error>;
