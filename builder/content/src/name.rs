@@ -104,3 +104,18 @@ fn oci_separators(part: &str) -> bool {
     }
     true
 }
+
+impl OutputName {
+    /// What runs.
+    pub fn out() -> Self {
+        Self("out".to_owned())
+    }
+    /// What dependents compile against.
+    pub fn dev() -> Self {
+        Self("dev".to_owned())
+    }
+    /// What people read.
+    pub fn doc() -> Self {
+        Self("doc".to_owned())
+    }
+}

@@ -1,1 +1,38 @@
-//! Placeholder.
+//! What a human writes, made into a [`Catalog`]: package recipes and image recipes in TOML, validated together.
+//!
+//! [`Catalog::parse`] takes the text of every recipe file and gives either the whole catalogue or every mistake in
+//! it, each with its file, line, span and help. A value of a type here exists only if its rule holds, so what reads a
+//! catalogue checks nothing again. Pure: no clock, no disk, no network. The format is described in `docs/recipes.md`.
+
+mod catalog;
+mod check;
+mod date;
+mod error;
+mod graph;
+mod image;
+mod license;
+mod mistake;
+mod near;
+mod output;
+mod package;
+mod path;
+mod place;
+mod read;
+mod text;
+
+pub use catalog::Catalog;
+pub use date::Date;
+pub use error::Error;
+pub use graph::Needs;
+pub use image::{
+    Compression, Expectation, ImageDirectory, ImageFile, ImageRecipe, Mode, Owner, Port, Protocol, RunCheck, User,
+};
+pub use license::License;
+pub use mistake::{Mistake, Mistakes};
+pub use output::{Glob, OutputRule, split_outputs};
+pub use package::{Build, PackageRecipe, Release, Releases, Source, Test, Upstream, UpstreamName, Waiver};
+pub use path::{BuildPath, ImagePath};
+pub use place::Place;
+
+/// The result of this crate's fallible functions.
+pub type Result<T> = std::result::Result<T, Error>;

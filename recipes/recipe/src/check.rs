@@ -1,0 +1,1 @@
+//! What must hold between recipes: names resolve, nothing needs itself, tags name what is there.
