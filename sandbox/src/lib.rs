@@ -1,1 +1,21 @@
-//! Placeholder.
+//! Runs one command with nothing of the host in reach: no network, no file that was not given, no privilege.
+//!
+//! A [`Spec`] says what the payload sees. [`operations`] turns it into a list of [`Op`]s, as a pure function
+//! whose result stands in `golden/sandbox/`. [`run`] hands the list to a small static single-threaded program,
+//! embedded here and executed from a sealed memory file, which applies it: a process with threads can't enter a
+//! user namespace itself. `run` returns only after every process of the sandbox is dead, so its outputs can no
+//! longer change.
+
+mod cancel;
+mod error;
+mod outcome;
+mod spec;
+
+pub use anneal_sandbox_op::{Op, listing};
+pub use cancel::CancelToken;
+pub use error::Error;
+pub use outcome::{Ended, Outcome, ProbeResult, Usage};
+pub use spec::{HttpProbe, Kind, Limits, Mount, MountSource, Spec};
+
+/// The result of this crate's fallible functions.
+pub type Result<T> = std::result::Result<T, Error>;

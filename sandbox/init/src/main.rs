@@ -1,1 +1,3 @@
+//! Applies the operations of a sandbox.
+
 fn main() {}

@@ -1,0 +1,3 @@
+//! Builds the init program for embedding.
+
+fn main() {}

@@ -1,0 +1,69 @@
+//! What the init program tells the launcher while it works.
+
+use serde::{Deserialize, Serialize};
+
+/// An operation that could not be applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Its place in the list, from zero.
+    pub index: usize,
+    /// The operation as the golden files print it.
+    pub op: String,
+    /// The system call or the check that failed.
+    pub call: String,
+    /// The error number of the kernel, or zero where it was a check.
+    pub errno: i32,
+}
+
+/// The answer to a probe.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeAnswer {
+    /// HTTP status.
+    pub status: u16,
+    /// The first bytes of the body.
+    pub body: Vec<u8>,
+    /// Milliseconds from exec to the whole answer.
+    pub answered_after_ms: u64,
+    /// Whether the payload ended in time after the stop signal, by itself or by that signal.
+    pub stopped_cleanly: bool,
+}
+
+/// One report; times are nanoseconds of the host's `CLOCK_MONOTONIC`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// Process 1 exists.
+    Entered {
+        /// Its id on the host.
+        pid: i32,
+    },
+    /// An operation failed; nothing more comes.
+    Failed(Failure),
+    /// The payload's exec has happened.
+    Started {
+        /// When.
+        exec_ns: u64,
+    },
+    /// Something the launcher wanted is not to be had on this host.
+    Degraded {
+        /// What, and why.
+        what: String,
+    },
+    /// The payload has ended and every other process was told to.
+    Ended {
+        /// When the payload's first process ended.
+        exit_ns: u64,
+        /// Its exit code, if it exited.
+        code: Option<i32>,
+        /// The signal that ended it, if one did.
+        signal: Option<i32>,
+        /// The answer to the probe, if one was asked for and answered.
+        probe: Option<ProbeAnswer>,
+        /// Processor time of all processes in user mode, milliseconds.
+        user_ms: u64,
+        /// Processor time of all processes in the kernel, milliseconds.
+        system_ms: u64,
+        /// The largest resident size of any one process, KiB.
+        max_rss_kib: u64,
+    },
+}

@@ -1,0 +1,114 @@
+//! Why a sandbox could not be made. How a payload ended is no error: that is an `Outcome`.
+
+use std::io;
+use std::path::PathBuf;
+
+/// What went wrong before, around or in the making of a sandbox.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A field of the spec can't be used.
+    #[error("sandbox spec: {field} is `{found}`, expected {expected}")]
+    Spec {
+        /// The field, as `mounts[2].at`.
+        field: String,
+        /// What it says.
+        found: String,
+        /// What it should say.
+        expected: &'static str,
+    },
+    /// A host path the spec names is not there or not what it should be.
+    #[error("sandbox spec: {field} names {path}, expected {expected}")]
+    HostPath {
+        /// The field, as `root[0]`.
+        field: String,
+        /// The path.
+        path: PathBuf,
+        /// What should be there.
+        expected: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// An output directory could be reached by other users of the host.
+    #[error("output directory {path} can be reached by other users; put it beneath a directory of mode 0700")]
+    OutputExposed {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The payload could not be executed.
+    #[error(
+        "cannot execute `{program}` in the sandbox (looked along PATH unless it has a slash); check that its tree is mounted and its interpreter with it"
+    )]
+    Exec {
+        /// `argv[0]`.
+        program: String,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// The host does not let anyone make user namespaces.
+    #[error("this host forbids user namespaces: {setting}")]
+    NamespacesForbidden {
+        /// The setting that forbids it and the value it needs.
+        setting: String,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// An operation failed.
+    #[error("sandbox operation {index} `{op}` failed at {call}; `anneal sandbox probe` shows what this host allows")]
+    Operation {
+        /// Place in the list.
+        index: usize,
+        /// The operation as text.
+        op: String,
+        /// The system call or check.
+        call: String,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// The init program ended without a word.
+    #[error("sandbox init ended ({how}) before the payload did; see the kernel log for an out-of-memory kill")]
+    InitLost {
+        /// How it ended.
+        how: String,
+    },
+    /// The init program said something that makes no sense.
+    #[error("sandbox init broke the control protocol: {reason}")]
+    Control {
+        /// What was wrong.
+        reason: String,
+    },
+    /// A system call of the launcher failed.
+    #[error("cannot {action} for a sandbox")]
+    Launch {
+        /// What was attempted.
+        action: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The system call filter could not be compiled.
+    #[error("cannot compile the system call filter: {reason}")]
+    Filter {
+        /// What the compiler said.
+        reason: String,
+    },
+    /// The log could not be written on.
+    #[error("cannot write the log of a sandbox; it was ended")]
+    Log {
+        /// What the writer said.
+        #[source]
+        source: io::Error,
+    },
+    /// Something a killed run left could not be removed.
+    #[error("cannot remove {path}, left by an earlier run; remove it by hand")]
+    Sweep {
+        /// What is in the way.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
