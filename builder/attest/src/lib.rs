@@ -1,1 +1,54 @@
-//! Placeholder.
+//! What is said about an image, and by whom: inventories, provenance, test results, approvals and signatures.
+//!
+//! Everything is an in-toto Statement v1 about a manifest digest, signed as a DSSE envelope and carried in a
+//! Sigstore bundle v0.3; the image signature is also written in the form that older cosign reads.
+//!
+//! ```text
+//! Predicate --> Statement --canonical JSON--> DSSE envelope --> Bundle (a referrer of the image)
+//!                                 key of the one Role that may say it
+//! ```
+//! Pure: no clock, disk or network, and randomness is an argument. Signing follows RFC 6979, so the same
+//! statement and key give the same bytes. A verifier takes its keys from outside the thing that it verifies.
+
+mod approval;
+mod bundle;
+mod error;
+mod json;
+mod key;
+mod keyring;
+mod provenance;
+mod resource;
+mod role;
+mod sbom;
+mod sbom_input;
+mod simple_signing;
+mod statement;
+mod test_result;
+mod timestamp;
+mod verify;
+
+pub use approval::{Approval, Binding, Decision};
+pub use bundle::{
+    ANNOTATION_CONTENT, ANNOTATION_PREDICATE_TYPE, BUNDLE_MEDIA_TYPE, Bundle, CONTENT_DSSE, STATEMENT_MEDIA_TYPE,
+    sign_statement,
+};
+pub use error::Error;
+pub use key::{KeyId, PublicKey, SecretKey};
+pub use keyring::Keyring;
+pub use provenance::{
+    BUILD_TYPE_IMAGE, BuildDefinition, BuildMetadata, Builder, ExternalParameters, Provenance, RunDetails,
+};
+pub use resource::ResourceDescriptor;
+pub use role::{PredicateType, Role};
+pub use sbom::sbom;
+pub use sbom_input::{FileChecksums, SbomFile, SbomInput, SbomPackage, SbomSource};
+pub use simple_signing::{
+    SIMPLE_SIGNING_ANNOTATION, SIMPLE_SIGNING_MEDIA_TYPE, SimpleSignature, sign_simple, signature_tag, verify_simple,
+};
+pub use statement::{Predicate, Statement, Subject};
+pub use test_result::{TestOutcome, TestResult};
+pub use timestamp::Timestamp;
+pub use verify::{ExpectedProvenance, verify_approval, verify_bundle, verify_provenance};
+
+/// The result of this crate's fallible functions.
+pub type Result<T> = std::result::Result<T, Error>;
