@@ -51,8 +51,9 @@ impl Codec for Gzip {
         if !block.before.is_empty() {
             deflate.set_dictionary(&block.before).map_err(|e| failed(e.as_str()))?;
         }
-        // More than deflate ever needs, so that one call does it all and no second flush mark is written.
-        let mut out = vec![0; block.data.len() + block.data.len() / 256 + 1024];
+        // More than deflate ever needs (level 1 may write nine bits for eight), so that one call does it all and no
+        // second flush mark is written.
+        let mut out = vec![0; block.data.len() + block.data.len() / 4 + 1024];
         let flush = if block.last { DeflateFlush::Finish } else { DeflateFlush::SyncFlush };
         let status = deflate.compress(&block.data, &mut out, flush).map_err(|e| failed(e.as_str()))?;
         let produced = usize::try_from(deflate.total_out()).unwrap_or(usize::MAX);

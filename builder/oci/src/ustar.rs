@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn what_ustar_cannot_say_stands_in_a_pax_record() {
-        assert_eq!(pax(&header("usr/ä")), "14 path=usr/ä\n");
+        assert_eq!(pax(&header("usr/ä")), "15 path=usr/ä\n");
         assert_eq!(pax(&header(&"a".repeat(101))), format!("111 path={}\n", "a".repeat(101)));
         assert!(pax(&header(&format!("{}/{}", "d".repeat(156), "f".repeat(100)))).starts_with("267 path="));
         let (size, uid) = (8 << 30, 2_097_152);
