@@ -1,7 +1,7 @@
 //! All recipes of one revision, validated together.
 
-use crate::{Error, ImageRecipe, Mistakes, Needs, PackageRecipe};
-use anneal_content::{CatalogDigest, ImageName, PackageName, Tag, Version};
+use crate::{Error, ImageRecipe, Mistakes, Needs, PackageRecipe, Releases, check::check, graph::Graph, near::nearest};
+use anneal_content::{CatalogDigest, ImageName, PackageName, Tag, Version, canonical_json};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// All recipes of one revision: every name resolves, nothing depends on itself, every version is listed.
@@ -34,24 +34,40 @@ impl Catalog {
     pub fn images(&self) -> &BTreeMap<ImageName, ImageRecipe> {
         &self.0.images
     }
+    pub(crate) fn from_checked(recipes: Recipes) -> Self {
+        Self(recipes)
+    }
     /// A package recipe; the error names the nearest name there is.
     pub fn package(&self, name: &PackageName) -> Result<&PackageRecipe, Error> {
-        let _ = name;
-        unimplemented_yet()
+        self.0.packages.get(name).ok_or_else(|| unknown("package", name.as_str(), self.0.packages.keys()))
     }
     /// An image recipe; the error names the nearest name there is.
     pub fn image(&self, name: &ImageName) -> Result<&ImageRecipe, Error> {
-        let _ = name;
-        unimplemented_yet()
+        self.0.images.get(name).ok_or_else(|| unknown("image", name.as_str(), self.0.images.keys()))
     }
     /// The digest of the catalogue's canonical JSON.
     pub fn digest(&self) -> Result<CatalogDigest, Error> {
-        unimplemented_yet()
+        Ok(CatalogDigest::of(&self.to_json()?))
+    }
+    /// The catalogue's canonical JSON: as a blob it has the catalogue's digest, and [`Catalog::from_json`] reads it.
+    pub fn to_json(&self) -> Result<Vec<u8>, Error> {
+        canonical_json(self).map_err(|error| Error::Json { reason: error.to_string() })
+    }
+    /// Loads a catalogue that was stored as JSON, and validates again what must hold between its recipes.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, Error> {
+        serde_json::from_slice(bytes).map_err(|error| Error::Json { reason: error.to_string() })
     }
     /// The same recipes at other listed releases: the revision that a remediation asks for.
     pub fn with_versions(&self, versions: &BTreeMap<PackageName, Version>) -> Result<Self, Error> {
-        let _ = versions;
-        unimplemented_yet()
+        let mut recipes = self.0.clone();
+        for (name, version) in versions {
+            let releases = self.package(name)?.releases.listed().cloned().collect();
+            let releases = Releases::new(name, version, releases)?;
+            if let Some(recipe) = recipes.packages.get_mut(name) {
+                recipe.releases = releases;
+            }
+        }
+        Ok(Self(recipes))
     }
     /// These packages and everything they need, dependencies first.
     pub fn closure<'a>(
@@ -59,8 +75,7 @@ impl Catalog {
         names: impl IntoIterator<Item = &'a PackageName>,
         needs: Needs,
     ) -> Result<Vec<PackageName>, Error> {
-        let _ = (names.into_iter().count(), needs);
-        unimplemented_yet()
+        Ok(self.ordered(&Graph::of(&self.0).closure(self.known(names)?, needs)))
     }
     /// These packages and everything that needs them, dependencies first.
     pub fn dependents<'a>(
@@ -68,43 +83,62 @@ impl Catalog {
         names: impl IntoIterator<Item = &'a PackageName>,
         needs: Needs,
     ) -> Result<Vec<PackageName>, Error> {
-        let _ = (names.into_iter().count(), needs);
-        unimplemented_yet()
+        Ok(self.ordered(&Graph::of(&self.0).dependents(self.known(names)?, needs)))
     }
-    /// Every package, dependencies first; packages that don't need each other stand in the order of their names.
+    /// Every package, dependencies first; of those that could come next, the first by name does.
     pub fn topological(&self) -> Vec<PackageName> {
-        Vec::new()
+        Graph::of(&self.0).topological()
     }
     /// What stands at `/sysroot` while a package is built: what its build requires and what that needs to run.
     pub fn build_sysroot(&self, name: &PackageName) -> Result<Vec<PackageName>, Error> {
-        let _ = name;
-        unimplemented_yet()
+        self.closure(&self.package(name)?.build.requires, Needs::Runtime)
     }
     /// What stands at `/sysroot` while a package is tested: itself, what its test requires, and what those need to run.
     pub fn test_sysroot(&self, name: &PackageName) -> Result<Vec<PackageName>, Error> {
-        let _ = name;
-        unimplemented_yet()
+        self.closure(self.package(name)?.test.requires.iter().chain([name]), Needs::Runtime)
     }
     /// Every package of an image: those that were asked for and what they need to run, dependencies first.
     pub fn image_packages(&self, name: &ImageName) -> Result<Vec<PackageName>, Error> {
-        let _ = name;
-        unimplemented_yet()
+        self.closure(&self.image(name)?.packages, Needs::Runtime)
     }
-    /// An image's tags: the written ones and the version of its `version-of` package.
+    /// An image's tags: the written ones and the version of its `version-of` package. A character of the version that
+    /// no tag may have becomes `_`.
     pub fn tags(&self, name: &ImageName) -> Result<BTreeSet<Tag>, Error> {
-        let _ = name;
-        unimplemented_yet()
+        let image = self.image(name)?;
+        let mut tags = image.tags.clone();
+        if let Some(package) = &image.version_of {
+            tags.insert(version_tag(self.package(package)?.version())?);
+        }
+        Ok(tags)
+    }
+
+    fn known<'a>(&self, names: impl IntoIterator<Item = &'a PackageName>) -> Result<Vec<&'a PackageName>, Error> {
+        names.into_iter().map(|name| self.package(name).map(|_| name)).collect()
+    }
+    fn ordered(&self, names: &BTreeSet<PackageName>) -> Vec<PackageName> {
+        self.topological().into_iter().filter(|name| names.contains(name)).collect()
     }
 }
 
-fn unimplemented_yet<T>() -> Result<T, Error> {
-    Err(Error::NotReady)
+fn unknown<'a, N: AsRef<str> + 'a>(kind: &'static str, name: &str, names: impl Iterator<Item = &'a N>) -> Error {
+    Error::Unknown { kind, name: name.to_owned(), near: nearest(name, names.map(AsRef::as_ref)) }
+}
+
+fn version_tag(version: &Version) -> Result<Tag, Error> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let tag: String = version.as_str().chars().map(|c| if allowed(c) { c } else { '_' }).collect();
+    let tag = if tag.starts_with(['.', '-']) { tag.replacen(['.', '-'], "_", 1) } else { tag };
+    Ok(Tag::new(tag)?)
 }
 
 impl TryFrom<Recipes> for Catalog {
     type Error = Error;
     fn try_from(recipes: Recipes) -> Result<Self, Error> {
-        Ok(Self(recipes))
+        let known = recipes.packages.keys().cloned().collect();
+        match check(&recipes, &known).into_iter().next() {
+            Some(problem) => Err(problem.error),
+            None => Ok(Self(recipes)),
+        }
     }
 }
 impl From<Catalog> for Recipes {

@@ -1,1 +1,85 @@
 //! What must hold between recipes: names resolve, nothing needs itself, tags name what is there.
+
+use crate::{
+    Error,
+    catalog::Recipes,
+    graph::{Graph, Needs},
+    near::nearest,
+};
+use anneal_content::{ImageName, PackageName};
+use std::collections::BTreeSet;
+
+/// Whose mistake it is.
+pub(crate) enum Whose {
+    /// A package recipe's.
+    Package(PackageName),
+    /// An image recipe's.
+    Image(ImageName),
+}
+
+/// A mistake between recipes.
+pub(crate) struct Problem {
+    /// In which recipe it is shown.
+    pub(crate) whose: Whose,
+    /// At which value, such as `build.requires[zlib]`.
+    pub(crate) field: String,
+    /// What is wrong.
+    pub(crate) error: Error,
+}
+
+/// Everything that is wrong between recipes. `known` are the names that exist, also of recipes that are not complete.
+pub(crate) fn check(recipes: &Recipes, known: &BTreeSet<PackageName>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let unknown = |name: &PackageName| {
+        let near = nearest(name.as_str(), known.iter().map(PackageName::as_str));
+        (!known.contains(name)).then(|| Error::Unknown { kind: "package", name: name.to_string(), near })
+    };
+    for (key, recipe) in &recipes.packages {
+        let whose = || Whose::Package(key.clone());
+        if recipe.name != *key {
+            let error = Error::Misfiled { kind: "package", name: recipe.name.to_string(), key: key.to_string() };
+            problems.push(Problem { whose: whose(), field: "name".into(), error });
+        }
+        let lists = [
+            ("build.requires", &recipe.build.requires),
+            ("runtime.requires", &recipe.runtime_requires),
+            ("test.requires", &recipe.test.requires),
+        ];
+        for (list, name) in lists.into_iter().flat_map(|(list, names)| names.iter().map(move |name| (list, name))) {
+            let problem = |error| Problem { whose: whose(), field: format!("{list}[{name}]"), error };
+            problems.extend(unknown(name).map(problem));
+        }
+    }
+    let graph = Graph::of(recipes);
+    for path in graph.cycles() {
+        problems.extend(cycle(recipes, path));
+    }
+    for (key, recipe) in &recipes.images {
+        let whose = || Whose::Image(key.clone());
+        if recipe.name != *key {
+            let error = Error::Misfiled { kind: "image", name: recipe.name.to_string(), key: key.to_string() };
+            problems.push(Problem { whose: whose(), field: "name".into(), error });
+        }
+        for name in &recipe.packages {
+            let problem = |error| Problem { whose: whose(), field: format!("packages[{name}]"), error };
+            problems.extend(unknown(name).map(problem));
+        }
+        let Some(package) = &recipe.version_of else { continue };
+        // Whether a recipe that isn't complete brings the package along can't be said.
+        let closure = graph.closure(&recipe.packages, Needs::Runtime);
+        let whole = closure.iter().all(|name| recipes.packages.contains_key(name));
+        let absent = || Error::VersionOfAbsent { image: key.to_string(), package: package.clone() };
+        let error = unknown(package).or_else(|| (whole && !closure.contains(package)).then(absent));
+        problems.extend(error.map(|error| Problem { whose: whose(), field: "version-of".into(), error }));
+    }
+    problems
+}
+
+/// A cycle is shown where its first package names the second.
+fn cycle(recipes: &Recipes, path: Vec<PackageName>) -> Option<Problem> {
+    let (first, second) = (path.first()?.clone(), path.get(1)?);
+    let in_build = recipes.packages.get(&first).is_some_and(|recipe| recipe.build.requires.contains(second));
+    let list = if in_build { "build" } else { "runtime" };
+    let field = format!("{list}.requires[{second}]");
+    Some(Problem { whose: Whose::Package(first), field, error: Error::Cycle { path } })
+}

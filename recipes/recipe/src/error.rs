@@ -221,9 +221,6 @@ pub enum Error {
         /// The key.
         key: String,
     },
-    /// Not written yet.
-    #[error("not written yet")]
-    NotReady,
     /// A catalogue that has no canonical JSON.
     #[error("the catalogue has no canonical JSON form: {reason}")]
     Json {
@@ -259,7 +256,6 @@ impl Error {
             Self::VersionOfAbsent { .. } => "recipe::version-of-absent",
             Self::Exclusive { .. } => "recipe::exclusive",
             Self::Misfiled { .. } => "recipe::misfiled",
-            Self::NotReady => "x",
             Self::Json { .. } => "recipe::json",
         }
     }
@@ -298,7 +294,7 @@ impl Error {
             Self::VersionOfAbsent { package, .. } => format!("add `{package}` to `packages`, or name another package"),
             Self::Exclusive { .. } => "keep one of the two".into(),
             Self::Syntax { .. } | Self::WrongType { .. } | Self::Range { .. } | Self::Empty { .. } => return None,
-            Self::NotReady | Self::Misfiled { .. } | Self::Json { .. } => return None,
+            Self::Misfiled { .. } | Self::Json { .. } => return None,
         };
         Some(help)
     }
@@ -312,4 +308,13 @@ pub(crate) fn shown(value: &str) -> String {
 /// Text that does not have its form.
 pub(crate) fn format_error(what: &'static str, form: &'static str, found: &str) -> Error {
     Error::Format { what, form, found: shown(found) }
+}
+
+impl From<anneal_content::Error> for Error {
+    fn from(error: anneal_content::Error) -> Self {
+        match error {
+            anneal_content::Error::Name { kind, rule, found } => Self::Format { what: kind, form: rule, found },
+            other => Self::Json { reason: other.to_string() },
+        }
+    }
 }

@@ -53,7 +53,7 @@ pub struct ImageRecipe {
     /// Directories of the metadata layer, sorted by path.
     pub directories: Vec<ImageDirectory>,
     /// Accounts of the image, sorted by uid.
-    pub users: Vec<User>,
+    pub accounts: Vec<Account>,
     /// How it is shown that the image runs; `None`: it has nothing to run.
     pub run: Option<RunCheck>,
     /// Checks whose findings are accepted, each with a reason.
@@ -157,7 +157,7 @@ pub struct ImageDirectory {
 /// An account of the image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct User {
+pub struct Account {
     /// The login name.
     pub name: String,
     /// The user's number.

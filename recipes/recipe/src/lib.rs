@@ -25,7 +25,7 @@ pub use date::Date;
 pub use error::Error;
 pub use graph::Needs;
 pub use image::{
-    Compression, Expectation, ImageDirectory, ImageFile, ImageRecipe, Mode, Owner, Port, Protocol, RunCheck, User,
+    Account, Compression, Expectation, ImageDirectory, ImageFile, ImageRecipe, Mode, Owner, Port, Protocol, RunCheck,
 };
 pub use license::License;
 pub use mistake::{Mistake, Mistakes};
