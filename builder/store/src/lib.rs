@@ -1,58 +1,59 @@
 //! The store: blobs and trees by digest, the action cache, the journal and small records, all durable.
-//! (Signatures first; bodies follow.)
-#![allow(missing_docs, unused_variables, clippy::todo, missing_debug_implementations)]
+//!
+//! ```text
+//! DIR/FORMAT               what this is: one line with the format's version
+//! DIR/LOCK                 held by the one writer, with its process id
+//! DIR/HEAD                 where the journal ends, outside the database, so that a shortened one is noticed
+//! DIR/db/                  RocksDB: sizes and chunk hashes of blobs, results, failures, journal, records
+//! DIR/blobs/sha256/ab/HEX  a blob's bytes, an inode of its own, mode 0644 or 0755, time 1
+//! DIR/modes/MODE/HEX       the same bytes in an inode of another mode, for trees that want it
+//! DIR/trees/HEX/           a tree as a read-only directory, its files linked to the inodes above
+//! DIR/quarantine/HEX       what a damaged blob's file held
+//! DIR/tmp/                 unfinished work; emptied when a writer opens
+//! DIR/BOOT                 the boot in which `trees` and `modes` were made: they are dropped after a restart
+//! ```
+//!
+//! **What a caller may rely on.** A function that writes has made its work durable when it returns `Ok`; when it returns
+//! an error nothing of it is visible. What is read has been checked, chunk by chunk, before it leaves. A blob is in the
+//! store if and only if the database says so; files without a record are leftovers that the next put replaces. After a
+//! failed sync the handle refuses to write, because the kernel may report success for data that it has dropped.
+//!
+//! One process writes; any number may read beside it, each seeing what was acknowledged when it opened.
+
+mod action;
+mod batch;
+mod blob;
+mod db;
 mod error;
+mod ingest;
+mod journal;
+mod layout;
+mod reader;
+mod record;
+mod small;
+mod stats;
+mod store;
+mod tree;
+mod walk;
+mod writer;
+
+pub use action::{FailureRecord, RESULTS_MAX};
+pub use blob::DAMAGE;
 pub use error::{DatabaseFault, Error, Result};
-use anneal_content::*;
-use std::{collections::BTreeMap, io::{Read, Write}, path::{Path, PathBuf}, sync::Arc};
+pub use ingest::digest_dir;
+pub use reader::BlobReader;
+pub use record::CHUNK_BYTES;
+pub use stats::Stats;
+pub use store::{RESERVE_BYTES, Store};
+pub use tree::MTIME_SECS;
+pub use walk::IngestRules;
+pub use writer::BlobWriter;
+
+/// What a handle may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OpenMode { ReadWrite, ReadOnly }
-/// Limits of what one directory may hold; sockets, devices, fifos, setuid, setgid and xattrs are always refused.
-#[derive(Debug, Clone)]
-pub struct IngestRules { pub entries_max: usize, pub file_bytes_max: u64, pub bytes_max: u64 }
-impl Default for IngestRules { fn default() -> Self { todo!() } }
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct FailureRecord { pub log: BlobDigest, pub summary: String, pub at_ms: u64, pub expires_ms: u64 }
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Stats { pub blobs: u64, pub blob_bytes: u64, pub damaged_blobs: u64, pub actions: u64, pub results: u64, pub failures: u64, pub events: u64, pub records: u64, pub materialized_trees: u64 }
-#[derive(Debug, Clone)]
-pub struct Store(Arc<()>);
-pub struct BlobReader(());
-impl Read for BlobReader { fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> { todo!() } }
-pub struct BlobWriter(());
-impl Write for BlobWriter { fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> { todo!() } fn flush(&mut self) -> std::io::Result<()> { todo!() } }
-impl BlobWriter {
-    pub fn commit(self) -> Result<(BlobDigest, u64)> { todo!() }
-    pub fn commit_as(self, expected: &BlobDigest) -> Result<u64> { todo!() }
-}
-pub fn digest_dir(dir: &Path, rules: &IngestRules) -> Result<TreeDigest> { todo!() }
-impl Store {
-    pub fn open(dir: &Path, mode: OpenMode) -> Result<Self> { todo!() }
-    pub fn dir(&self) -> &Path { todo!() }
-    pub fn put_blob(&self, bytes: &[u8]) -> Result<BlobDigest> { todo!() }
-    pub fn put_blobs(&self, blobs: &[&[u8]]) -> Result<Vec<BlobDigest>> { todo!() }
-    pub fn put_reader(&self, reader: &mut dyn Read, limit: u64) -> Result<(BlobDigest, u64)> { todo!() }
-    pub fn writer(&self) -> Result<BlobWriter> { todo!() }
-    pub fn has(&self, digest: &BlobDigest) -> Result<bool> { todo!() }
-    pub fn size(&self, digest: &BlobDigest) -> Result<Option<u64>> { todo!() }
-    pub fn open_blob(&self, digest: &BlobDigest) -> Result<BlobReader> { todo!() }
-    pub fn open_range(&self, digest: &BlobDigest, offset: u64, len: u64) -> Result<BlobReader> { todo!() }
-    pub fn read_blob(&self, digest: &BlobDigest, limit: u64) -> Result<Vec<u8>> { todo!() }
-    pub fn ingest(&self, dir: &Path, rules: &IngestRules) -> Result<TreeDigest> { todo!() }
-    pub fn ingest_split(&self, dir: &Path, rules: &IngestRules, classify: &dyn Fn(&TreePath, bool) -> OutputName) -> Result<BTreeMap<OutputName, TreeDigest>> { todo!() }
-    pub fn materialize(&self, tree: &TreeDigest) -> Result<PathBuf> { todo!() }
-    pub fn record_result(&self, action: &ActionDigest, result: &ActionResult) -> Result<()> { todo!() }
-    pub fn results(&self, action: &ActionDigest) -> Result<Vec<ActionResult>> { todo!() }
-    pub fn record_failure(&self, action: &ActionDigest, failure: &FailureRecord) -> Result<()> { todo!() }
-    pub fn failure(&self, action: &ActionDigest, now_ms: u64) -> Result<Option<FailureRecord>> { todo!() }
-    pub fn append_events(&self, events: &[Vec<u8>]) -> Result<u64> { todo!() }
-    pub fn events_from(&self, seq: u64) -> Result<Box<dyn Iterator<Item = Result<(u64, Vec<u8>)>> + '_>> { todo!() }
-    pub fn put_record(&self, kind: &str, key: &str, bytes: &[u8]) -> Result<()> { todo!() }
-    pub fn remove_record(&self, kind: &str, key: &str) -> Result<()> { todo!() }
-    pub fn record(&self, kind: &str, key: &str) -> Result<Option<Vec<u8>>> { todo!() }
-    pub fn records(&self, kind: &str) -> Result<Vec<(String, Vec<u8>)>> { todo!() }
-    pub fn stats(&self) -> Result<Stats> { todo!() }
-}
-impl BlobSource for Store {
-    fn open(&self, digest: &BlobDigest) -> std::result::Result<Box<dyn Read + Send + '_>, ReadError> { todo!() }
+pub enum OpenMode {
+    /// Read and write, alone.
+    ReadWrite,
+    /// Read what was there when it was opened.
+    ReadOnly,
 }

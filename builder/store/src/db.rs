@@ -1,0 +1,202 @@
+//! The metadata: the only module that knows RocksDB.
+//!
+//! | table (column family) | key | value |
+//! |---|---|---|
+//! | `blobs` | digest, 32 bytes | [`crate::record::BlobRecord`]: size and the BLAKE3 of every MiB |
+//! | `results` | action, 32 bytes, then a number, 4 bytes big-endian | an `ActionResult` as JSON |
+//! | `failures` | action, 32 bytes | a `FailureRecord` as JSON |
+//! | `journal` | sequence number, 8 bytes big-endian | 32 bytes of chain, then the event |
+//! | `records` | kind, a NUL, key | the bytes |
+//!
+//! Every write is synced before it returns. A write that fails leaves the engine in a state that must not be written
+//! to again, so the caller poisons the store.
+
+use crate::{DatabaseFault, Error, OpenMode, Result};
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, Direction, IteratorMode, LogLevel,
+    Options, ReadOptions, WriteBatch, WriteOptions,
+};
+use std::path::{Path, PathBuf};
+
+const MIB: usize = 1 << 20;
+/// Memory for blocks read from tables.
+const BLOCK_CACHE_BYTES: usize = 32 * MIB;
+/// Memory for writes before they go to a table, per column family.
+const WRITE_BUFFER_BYTES: usize = 8 * MIB;
+/// Write-ahead log kept before the oldest tables are flushed: what an open must replay at most.
+const WAL_BYTES_MAX: u64 = 32 << 20;
+/// How many of the engine's own logs are kept.
+const ENGINE_LOGS: usize = 4;
+/// How often a reader tries again when the writer changes files under it.
+const READER_ATTEMPTS: usize = 5;
+
+/// A table of the schema above.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Table {
+    Blobs,
+    Results,
+    Failures,
+    Journal,
+    Records,
+}
+
+impl Table {
+    const ALL: [Self; 5] = [Self::Blobs, Self::Results, Self::Failures, Self::Journal, Self::Records];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Blobs => "blobs",
+            Self::Results => "results",
+            Self::Failures => "failures",
+            Self::Journal => "journal",
+            Self::Records => "records",
+        }
+    }
+}
+
+/// Writes that become visible and durable together.
+#[derive(Default)]
+pub(crate) struct Changes(Vec<(Table, Vec<u8>, Option<Vec<u8>>)>);
+
+impl Changes {
+    pub(crate) fn put(&mut self, table: Table, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) {
+        self.0.push((table, key.into(), Some(value.into())));
+    }
+    pub(crate) fn delete(&mut self, table: Table, key: impl Into<Vec<u8>>) {
+        self.0.push((table, key.into(), None));
+    }
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// A key and its value.
+pub(crate) type Row = (Box<[u8]>, Box<[u8]>);
+
+/// The database of one store.
+pub(crate) struct Db {
+    inner: DB,
+    path: PathBuf,
+}
+
+impl std::fmt::Debug for Db {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Db").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Db {
+    /// Opens the database; a reader sees what was there at this moment, also beside a running writer.
+    pub(crate) fn open(path: &Path, mode: OpenMode) -> Result<Self> {
+        let mut attempt = 1;
+        loop {
+            match open_once(path, mode) {
+                Ok(inner) => return Ok(Self { inner, path: path.to_owned() }),
+                Err(_) if mode == OpenMode::ReadOnly && attempt < READER_ATTEMPTS => attempt += 1,
+                Err(error) => return Err(fault("open tables", path, error)),
+            }
+        }
+    }
+
+    fn family(&self, table: Table, operation: &'static str) -> Result<&rocksdb::ColumnFamily> {
+        self.inner.cf_handle(table.name()).ok_or_else(|| Error::Database {
+            operation,
+            path: self.path.clone(),
+            source: DatabaseFault(format!("table `{}` is missing", table.name())),
+        })
+    }
+
+    pub(crate) fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let family = self.family(table, "read")?;
+        self.inner.get_cf(family, key).map_err(|e| fault("read", &self.path, e))
+    }
+
+    pub(crate) fn contains(&self, table: Table, key: &[u8]) -> Result<bool> {
+        let family = self.family(table, "read")?;
+        let found = self.inner.get_pinned_cf(family, key).map_err(|e| fault("read", &self.path, e))?;
+        Ok(found.is_some())
+    }
+
+    /// Writes all changes or none, synced.
+    pub(crate) fn write(&self, changes: Changes) -> Result<()> {
+        let mut batch = WriteBatch::default();
+        for (table, key, value) in changes.0 {
+            let family = self.family(table, "write")?;
+            match value {
+                Some(value) => batch.put_cf(family, key, value),
+                None => batch.delete_cf(family, key),
+            }
+        }
+        let mut options = WriteOptions::default();
+        options.set_sync(true);
+        self.inner.write_opt(batch, &options).map_err(|e| fault("write", &self.path, e))
+    }
+
+    /// The rows from `start` on, in order of their keys, up to and without `end` (`None`: to the last).
+    pub(crate) fn rows<'a>(
+        &'a self,
+        table: Table,
+        start: &[u8],
+        end: Option<Vec<u8>>,
+    ) -> Result<impl Iterator<Item = Result<Row>> + use<'a>> {
+        let family = self.family(table, "read")?;
+        let mut options = ReadOptions::default();
+        if let Some(end) = end {
+            options.set_iterate_upper_bound(end);
+        }
+        let from = IteratorMode::From(start, Direction::Forward);
+        let rows = self.inner.iterator_cf_opt(family, options, from);
+        Ok(rows.map(|row| row.map_err(|e| fault("read", &self.path, e))))
+    }
+
+    /// The row with the greatest key.
+    pub(crate) fn last(&self, table: Table) -> Result<Option<Row>> {
+        let family = self.family(table, "read")?;
+        let row = self.inner.iterator_cf_opt(family, ReadOptions::default(), IteratorMode::End).next();
+        row.transpose().map_err(|e| fault("read", &self.path, e))
+    }
+}
+
+/// The end of the range of keys that begin with a prefix.
+pub(crate) fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
+    let kept = prefix.iter().rposition(|byte| *byte < u8::MAX)?;
+    let mut end = prefix.get(..=kept)?.to_vec();
+    *end.last_mut()? += 1;
+    Some(end)
+}
+
+fn open_once(path: &Path, mode: OpenMode) -> std::result::Result<DB, rocksdb::Error> {
+    let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
+    let families = || Table::ALL.map(|table| ColumnFamilyDescriptor::new(table.name(), table_options(table, &cache)));
+    let mut options = Options::default();
+    options.set_max_total_wal_size(WAL_BYTES_MAX);
+    options.set_keep_log_file_num(ENGINE_LOGS);
+    options.set_log_level(LogLevel::Warn);
+    options.set_stats_dump_period_sec(0);
+    match mode {
+        OpenMode::ReadWrite => {
+            options.create_if_missing(true);
+            options.create_missing_column_families(true);
+            DB::open_cf_descriptors(&options, path, families())
+        }
+        OpenMode::ReadOnly => DB::open_cf_descriptors_read_only(&options, path, families(), false),
+    }
+}
+
+fn table_options(table: Table, cache: &Cache) -> Options {
+    let mut blocks = BlockBasedOptions::default();
+    blocks.set_block_cache(cache);
+    blocks.set_format_version(5);
+    if table == Table::Blobs {
+        blocks.set_bloom_filter(10.0, false);
+    }
+    let mut options = Options::default();
+    options.set_block_based_table_factory(&blocks);
+    options.set_write_buffer_size(WRITE_BUFFER_BYTES);
+    options.set_compression_type(if table == Table::Blobs { DBCompressionType::None } else { DBCompressionType::Lz4 });
+    options
+}
+
+fn fault(operation: &'static str, path: &Path, error: rocksdb::Error) -> Error {
+    Error::Database { operation, path: path.to_owned(), source: DatabaseFault(error.into_string()) }
+}

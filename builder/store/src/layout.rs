@@ -1,0 +1,212 @@
+//! Where things are in a store's directory, who may write there, and what an open repairs.
+
+use crate::{Error, OpenMode, Result};
+use anneal_content::{BlobDigest, TreeDigest};
+use rustix::fs::{FlockOperation, flock};
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{Read as _, Write as _},
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+/// The file that marks a directory as a store.
+const MARKER: &str = "FORMAT";
+/// What the marker says.
+const FORMAT: &str = "anneal store 1";
+/// The longest marker or lock text that is read.
+const TEXT_MAX: u64 = 4096;
+/// Where Linux names the current boot.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// The paths of one store.
+#[derive(Debug, Clone)]
+pub(crate) struct Layout {
+    pub(crate) dir: PathBuf,
+}
+
+impl Layout {
+    pub(crate) fn db(&self) -> PathBuf {
+        self.dir.join("db")
+    }
+    pub(crate) fn tmp(&self) -> PathBuf {
+        self.dir.join("tmp")
+    }
+    pub(crate) fn trees(&self) -> PathBuf {
+        self.dir.join("trees")
+    }
+    pub(crate) fn head(&self) -> PathBuf {
+        self.dir.join("HEAD")
+    }
+    pub(crate) fn quarantine(&self) -> PathBuf {
+        self.dir.join("quarantine")
+    }
+    fn blobs(&self) -> PathBuf {
+        self.dir.join("blobs/sha256")
+    }
+    /// A blob's file.
+    pub(crate) fn blob(&self, digest: &BlobDigest) -> PathBuf {
+        let hex = digest.hex();
+        let mut path = self.blobs();
+        path.push(hex.get(..2).unwrap_or_default());
+        path.push(hex);
+        path
+    }
+    /// The same bytes in an inode of another mode.
+    pub(crate) fn moded(&self, digest: &BlobDigest, mode: u32) -> PathBuf {
+        self.dir.join(format!("modes/{mode:04o}/{}", digest.hex()))
+    }
+    /// A tree as a directory.
+    pub(crate) fn tree(&self, tree: &TreeDigest) -> PathBuf {
+        self.trees().join(tree.hex())
+    }
+
+    /// Makes sure that this is a store, and for a writer that it is complete, locked and clean.
+    pub(crate) fn open(dir: &Path, mode: OpenMode) -> Result<(Self, Option<File>)> {
+        let layout = Self { dir: dir.to_owned() };
+        if mode == OpenMode::ReadOnly {
+            layout.check_marker()?;
+            return Ok((layout, None));
+        }
+        create_dir(dir)?;
+        let is_new = layout.is_new()?;
+        if !is_new {
+            layout.check_marker()?;
+        }
+        let lock = layout.lock()?;
+        if is_new {
+            layout.create()?;
+        }
+        layout.clean()?;
+        Ok((layout, Some(lock)))
+    }
+
+    /// Whether the directory is empty, but for what an interrupted first open or a fresh file system leaves.
+    fn is_new(&self) -> Result<bool> {
+        if self.dir.join(MARKER).exists() {
+            return Ok(false);
+        }
+        for entry in fs::read_dir(&self.dir).map_err(Error::io("list", &self.dir))? {
+            let name = entry.map_err(Error::io("list", &self.dir))?.file_name();
+            if !["LOCK", "FORMAT.new", "lost+found"].iter().any(|known| name == *known) {
+                return Err(Error::Foreign { dir: self.dir.clone(), marker: MARKER });
+            }
+        }
+        Ok(true)
+    }
+
+    fn lock(&self) -> Result<File> {
+        let path = self.dir.join("LOCK");
+        let mut options = OpenOptions::new();
+        let options = options.read(true).write(true).create(true).truncate(false).mode(0o644);
+        let mut file = options.open(&path).map_err(Error::io("open", &path))?;
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            let mut holder = String::new();
+            let _ = (&file).take(TEXT_MAX).read_to_string(&mut holder);
+            let holder = holder.lines().next().unwrap_or_default();
+            let holder = if holder.is_empty() { "another process" } else { holder };
+            return Err(Error::Locked { dir: self.dir.clone(), holder: holder.to_owned() });
+        }
+        file.set_len(0).map_err(Error::io("write", &path))?;
+        writeln!(file, "process {}", std::process::id()).map_err(Error::io("write", &path))?;
+        Ok(file)
+    }
+
+    fn check_marker(&self) -> Result<()> {
+        let path = self.dir.join(MARKER);
+        let mut found = String::new();
+        match File::open(&path) {
+            Ok(file) => file.take(TEXT_MAX).read_to_string(&mut found).map_err(Error::io("read", &path))?,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Error::Absent { dir: self.dir.clone() });
+            }
+            Err(e) => return Err(Error::io("open", &path)(e)),
+        };
+        if found.trim_end() == FORMAT {
+            return Ok(());
+        }
+        let found = found.trim_end().chars().take(60).flat_map(char::escape_debug).collect();
+        Err(Error::Format { dir: self.dir.clone(), found, known: FORMAT })
+    }
+
+    /// The marker comes last in an empty directory and first of what matters: what follows it is made again if missing.
+    fn create(&self) -> Result<()> {
+        let (new, path) = (self.dir.join("FORMAT.new"), self.dir.join(MARKER));
+        fs::write(&new, format!("{FORMAT}\n")).map_err(Error::io("write", &new))?;
+        sync(&new)?;
+        fs::rename(&new, &path).map_err(Error::io("create", &path))?;
+        sync(&self.dir)
+    }
+
+    /// Makes missing directories, empties `tmp`, and drops materialised trees of an earlier boot.
+    fn clean(&self) -> Result<()> {
+        for dir in [self.trees(), self.quarantine(), self.dir.join("modes")] {
+            create_dir(&dir)?;
+        }
+        // the last of the 256 is made last, so its presence says that all are there
+        if !self.blobs().join("ff").exists() {
+            for byte in 0..=u8::MAX {
+                create_dir(&self.blobs().join(format!("{byte:02x}")))?;
+            }
+            for dir in [self.blobs(), self.dir.join("blobs"), self.dir.clone()] {
+                sync(&dir)?;
+            }
+        }
+        remove_tree(&self.tmp())?;
+        create_dir(&self.tmp())?;
+        self.drop_old_trees()
+    }
+
+    /// Materialised trees are not synced: those of an earlier boot may be half there after a power cut.
+    fn drop_old_trees(&self) -> Result<()> {
+        let marker = self.dir.join("BOOT");
+        let boot = fs::read_to_string(BOOT_ID).unwrap_or_default();
+        if !boot.is_empty() && fs::read_to_string(&marker).is_ok_and(|seen| seen == boot) {
+            return Ok(());
+        }
+        for dir in [self.trees(), self.dir.join("modes")] {
+            let old = self.tmp().join("old");
+            fs::rename(&dir, &old).map_err(Error::io("rename", &dir))?;
+            remove_tree(&old)?;
+            create_dir(&dir)?;
+        }
+        fs::write(&marker, boot).map_err(Error::io("write", &marker))
+    }
+}
+
+/// Makes a directory and its parents.
+pub(crate) fn create_dir(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).map_err(Error::io("create directory", path))
+}
+
+/// Syncs a file or a directory.
+pub(crate) fn sync(path: &Path) -> Result<()> {
+    let file = File::open(path).map_err(Error::io("open", path))?;
+    file.sync_all().map_err(|source| Error::Sync { path: path.to_owned(), source })
+}
+
+/// Removes a directory and all in it, also where a mode forbids its owner to write; none is fine.
+pub(crate) fn remove_tree(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
+            make_writable(path)?;
+            fs::remove_dir_all(path).map_err(Error::io("remove", path))
+        }
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path)(e)),
+        _ => Ok(()),
+    }
+}
+
+fn make_writable(root: &Path) -> Result<()> {
+    let mut todo = vec![root.to_owned()];
+    while let Some(dir) = todo.pop() {
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).map_err(Error::io("change mode of", &dir))?;
+        for entry in fs::read_dir(&dir).map_err(Error::io("list", &dir))? {
+            let entry = entry.map_err(Error::io("list", &dir))?;
+            if entry.file_type().map_err(Error::io("look at", &dir))?.is_dir() {
+                todo.push(entry.path());
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,137 @@
+//! Reading a blob: no byte leaves before its chunk has been compared with the hash that was taken when it came.
+
+use crate::{
+    Error, Result,
+    record::{BlobRecord, CHUNK_BYTES},
+    store::Inner,
+};
+use anneal_content::BlobDigest;
+use std::{
+    fs::File,
+    io::{self, Read},
+    os::unix::fs::FileExt as _,
+    sync::Arc,
+};
+
+/// A reader over a blob or a range of it. Holds one chunk of 1 MiB at most.
+///
+/// Damage ends the stream with an error before the damaged chunk, and takes the blob out of service.
+#[derive(Debug)]
+pub struct BlobReader {
+    store: Arc<Inner>,
+    digest: BlobDigest,
+    record: BlobRecord,
+    file: File,
+    /// The next byte to give, and the end of the range.
+    at: u64,
+    end: u64,
+    chunk: Vec<u8>,
+    /// Which chunk is in `chunk`.
+    loaded: Option<u64>,
+}
+
+impl BlobReader {
+    pub(crate) fn new(
+        store: Arc<Inner>,
+        digest: BlobDigest,
+        record: BlobRecord,
+        offset: u64,
+        len: u64,
+    ) -> Result<Self> {
+        let path = store.layout.blob(&digest);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                return Err(store.quarantine(&digest, "its file is gone".to_owned()));
+            }
+            Err(e) => return Err(Error::io("open", &path)(e)),
+        };
+        let found = file.metadata().map_err(Error::io("look at", &path))?.len();
+        if found != record.size {
+            let reason = format!("expected {} bytes, found {found}", record.size);
+            return Err(store.quarantine(&digest, reason));
+        }
+        let end = offset.saturating_add(len);
+        Ok(Self { store, digest, record, file, at: offset, end, chunk: Vec::new(), loaded: None })
+    }
+
+    /// The blob.
+    pub const fn digest(&self) -> &BlobDigest {
+        &self.digest
+    }
+
+    /// The whole blob's size, also where this reads a range.
+    pub const fn blob_size(&self) -> u64 {
+        self.record.size
+    }
+
+    /// How many bytes are still to come.
+    pub const fn remaining(&self) -> u64 {
+        self.end.saturating_sub(self.at)
+    }
+
+    /// The next bytes, checked: the rest of the current chunk; `None` at the end.
+    pub fn next_chunk(&mut self) -> Result<Option<&[u8]>> {
+        if self.at >= self.end {
+            return Ok(None);
+        }
+        let index = self.at / CHUNK_BYTES;
+        if self.loaded != Some(index) {
+            self.load(index)?;
+        }
+        let start = index * CHUNK_BYTES;
+        let until = self.end.min(start + self.chunk.len() as u64);
+        let bytes = within(&self.chunk, self.at - start, until - start);
+        self.at = until;
+        Ok(Some(bytes))
+    }
+
+    fn load(&mut self, index: u64) -> Result<()> {
+        self.loaded = None;
+        let start = index * CHUNK_BYTES;
+        let len = CHUNK_BYTES.min(self.record.size.saturating_sub(start));
+        self.chunk.resize(usize::try_from(len).unwrap_or_default(), 0);
+        match self.file.read_exact_at(&mut self.chunk, start) {
+            Ok(()) => {}
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
+                return Err(self.store.quarantine(&self.digest, format!("it ends in chunk {index}")));
+            }
+            Err(e) => return Err(Error::io("read", &self.store.layout.blob(&self.digest))(e)),
+        }
+        if !self.record.has_chunk(index, &self.chunk) {
+            let reason = format!("chunk {index} (bytes {start} to {}) has another hash", start + len);
+            return Err(self.store.quarantine(&self.digest, reason));
+        }
+        self.loaded = Some(index);
+        Ok(())
+    }
+}
+
+/// A part of a chunk; empty where it is not in it, which its callers rule out.
+fn within(chunk: &[u8], from: u64, to: u64) -> &[u8] {
+    let index = |n| usize::try_from(n).unwrap_or(usize::MAX);
+    chunk.get(index(from)..index(to)).unwrap_or_default()
+}
+
+impl Read for BlobReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        let before = self.at;
+        let count = match self.next_chunk() {
+            Ok(Some(bytes)) => {
+                let count = bytes.len().min(buffer.len());
+                for (to, from) in buffer.iter_mut().zip(bytes) {
+                    *to = *from;
+                }
+                count
+            }
+            Ok(None) => return Ok(0),
+            Err(Error::Io { source, .. }) => return Err(source),
+            Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+        };
+        self.at = before + count as u64;
+        Ok(count)
+    }
+}

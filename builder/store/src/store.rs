@@ -1,0 +1,129 @@
+//! The handle: opening, and the state that all parts share.
+
+use crate::{Error, OpenMode, Result, db::Changes, db::Db, journal::Head, layout::Layout};
+use anneal_content::TreeDigest;
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+/// What a writer leaves free on the disk, so that the database can always finish what it began and a full store can
+/// still be read and collected.
+pub const RESERVE_BYTES: u64 = 16 << 20;
+
+/// A store of blobs, trees, results, events and records. Cheap to clone; all clones are one store.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pub(crate) inner: Arc<Inner>,
+}
+
+/// What the clones of a handle share.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) layout: Layout,
+    pub(crate) db: Db,
+    mode: OpenMode,
+    failed: AtomicBool,
+    temporaries: AtomicU64,
+    /// Held while a number is taken and its row written.
+    pub(crate) numbering: Mutex<()>,
+    pub(crate) head: Mutex<Option<Head>>,
+    pub(crate) making: Mutex<BTreeSet<TreeDigest>>,
+    pub(crate) made: Condvar,
+    // last: released when everything else is closed
+    _lock: Option<File>,
+}
+
+impl Store {
+    /// Opens the store in `dir`.
+    ///
+    /// A writer makes the store if the directory is empty or missing, is alone (a second one gets [`Error::Locked`]),
+    /// and removes what an interrupted one left. A reader needs no lock, changes nothing, and sees what was
+    /// acknowledged before it opened, also while a writer runs.
+    pub fn open(dir: &Path, mode: OpenMode) -> Result<Self> {
+        let (layout, lock) = Layout::open(dir, mode)?;
+        let db = Db::open(&layout.db(), mode)?;
+        let head = Head::open(&layout, &db, mode)?;
+        let inner = Inner {
+            layout,
+            db,
+            mode,
+            failed: AtomicBool::new(false),
+            temporaries: AtomicU64::new(0),
+            numbering: Mutex::new(()),
+            head: Mutex::new(head),
+            making: Mutex::new(BTreeSet::new()),
+            made: Condvar::new(),
+            _lock: lock,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The store's directory.
+    pub fn dir(&self) -> &Path {
+        &self.inner.layout.dir
+    }
+
+    /// Whether this handle may write.
+    pub fn mode(&self) -> OpenMode {
+        self.inner.mode
+    }
+}
+
+impl Inner {
+    /// Whether a write may begin, and would leave the reserve.
+    pub(crate) fn may_write(&self, what: &Path, bytes: u64) -> Result<()> {
+        let dir = || self.layout.dir.clone();
+        if self.mode == OpenMode::ReadOnly {
+            return Err(Error::ReadOnly { dir: dir() });
+        }
+        if self.failed.load(Ordering::Acquire) {
+            return Err(Error::Poisoned { dir: dir() });
+        }
+        let free_bytes = self.free_bytes()?;
+        if free_bytes < RESERVE_BYTES.saturating_add(bytes) {
+            return Err(Error::Full { path: what.to_owned(), free_bytes, reserve_bytes: RESERVE_BYTES });
+        }
+        Ok(())
+    }
+
+    /// What the file system has left for the store.
+    pub(crate) fn free_bytes(&self) -> Result<u64> {
+        let space = rustix::fs::statvfs(&self.layout.dir);
+        let space = space.map_err(|e| Error::io("measure the free space of", &self.layout.dir)(e.into()))?;
+        Ok(space.f_bavail.saturating_mul(space.f_frsize))
+    }
+
+    /// No more writes: what is durable is no longer known.
+    pub(crate) fn poison<T>(&self, result: Result<T>) -> Result<T> {
+        if let Err(error) = &result {
+            self.failed.store(true, Ordering::Release);
+            tracing::error!(%error, store = %self.layout.dir.display(), "the store takes no more writes");
+        }
+        result
+    }
+
+    /// Writes to the database, synced.
+    pub(crate) fn write_db(&self, changes: Changes) -> Result<()> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.may_write(&self.layout.db(), 0)?;
+        self.poison(self.db.write(changes))
+    }
+
+    /// A path in `tmp` that nobody else has.
+    pub(crate) fn temporary(&self) -> PathBuf {
+        self.layout.tmp().join(self.temporaries.fetch_add(1, Ordering::Relaxed).to_string())
+    }
+}
+
+/// Locks; a thread that panicked with the lock held leaves data that is replaced whole, never half changed.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,221 @@
+//! Trees as read-only directories that an overlay can mount at once.
+//!
+//! A file of a tree is a hard link to its blob, or, where the blob's inode has another mode, to a second inode with the
+//! same bytes under `modes/`. So contents are on disk once per mode, whatever the number of trees. Every content is
+//! read and checked before it is linked. The directories are not synced: those of an earlier boot are dropped at open.
+
+use crate::{
+    Error, OpenMode, Result, Store,
+    batch::{create, finish},
+    layout::{create_dir, remove_tree},
+    record::{BlobRecord, CHUNK_BYTES},
+    store::{Inner, lock},
+    walk::in_parallel,
+};
+use anneal_content::{BlobDigest, Entry, EntryKind, TreeDigest};
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, Permissions},
+    io::{self, Write as _},
+    os::unix::fs::{FileExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+/// The time that every file, directory and link of a materialised tree has. Not 0, which some tools take for "unset".
+pub const MTIME_SECS: u64 = 1;
+/// The mode of a plain blob's inode, and of a tree's plain file.
+pub(crate) const FILE_MODE: u32 = 0o644;
+/// The mode of a tree's program.
+const PROGRAM_MODE: u32 = 0o755;
+/// The mode of a tree's own directory.
+const ROOT_MODE: u32 = 0o755;
+
+/// Which mode a blob's inode gets when it comes with a file of `mode`: most links then need no second inode.
+pub(crate) const fn inode_mode(mode: u32) -> u32 {
+    if mode & 0o111 == 0 { FILE_MODE } else { PROGRAM_MODE }
+}
+
+impl Store {
+    /// The tree as a directory that nobody may change: modes as in the tree, all times [`MTIME_SECS`].
+    ///
+    /// Made once and kept; several callers may ask for it at the same time.
+    pub fn materialize(&self, tree: &TreeDigest) -> Result<PathBuf> {
+        let path = self.inner.layout.tree(tree);
+        if path.exists() {
+            return Ok(path);
+        }
+        if self.mode() == OpenMode::ReadOnly {
+            return Err(Error::ReadOnly { dir: self.dir().to_owned() });
+        }
+        let mut making = lock(&self.inner.making);
+        while !making.insert(*tree) {
+            making = self.inner.made.wait(making).unwrap_or_else(std::sync::PoisonError::into_inner);
+        }
+        drop(making);
+        let made = if path.exists() { Ok(()) } else { self.make(tree, &path) };
+        lock(&self.inner.making).remove(tree);
+        self.inner.made.notify_all();
+        made.map(|()| path)
+    }
+
+    fn make(&self, tree: &TreeDigest, path: &Path) -> Result<()> {
+        let entries = anneal_content::list(tree, self).map_err(|source| Error::Tree { tree: *tree, source })?;
+        let temporary = self.inner.temporary();
+        self.inner.may_write(&temporary, 0)?;
+        create_dir(&temporary)?;
+        let made = self.fill(tree, &entries, &temporary);
+        let made = made.and_then(|()| fs::rename(&temporary, path).map_err(Error::io("rename into place", path)));
+        if made.is_err()
+            && let Err(error) = remove_tree(&temporary)
+        {
+            tracing::warn!(%error, "a half-made tree stays until the next start");
+        }
+        made
+    }
+
+    fn fill(&self, tree: &TreeDigest, entries: &[Entry], root: &Path) -> Result<()> {
+        let mut contents: BTreeMap<(BlobDigest, u32), (u64, Vec<PathBuf>)> = BTreeMap::new();
+        for entry in entries {
+            let path = root.join(entry.path.as_str());
+            if entry.mode & 0o6000 != 0 {
+                let reason = format!("mode {:04o} of tree {tree} is setuid or setgid", entry.mode);
+                return Err(Error::Refused { path: entry.path.to_string(), reason });
+            }
+            match &entry.kind {
+                EntryKind::Directory => fs::create_dir(&path).map_err(Error::io("create directory", &path))?,
+                EntryKind::Symlink { target } => {
+                    std::os::unix::fs::symlink(target, &path).map_err(Error::io("create link", &path))?;
+                    set_times(&path)?;
+                }
+                EntryKind::File { digest, size } => {
+                    let content = contents.entry((*digest, entry.mode)).or_insert((*size, Vec::new()));
+                    if content.0 != *size {
+                        let what = format!("entry `{}` of tree {tree}", entry.path);
+                        return Err(Error::Record { what, reason: format!("its size is not {}", content.0) });
+                    }
+                    content.1.push(path);
+                }
+            }
+        }
+        let contents: Vec<_> = contents.into_iter().collect();
+        in_parallel(&contents, |((digest, mode), (size, paths))| self.inner.link_all(digest, *mode, *size, paths))?;
+        for entry in entries.iter().rev().filter(|entry| entry.kind == EntryKind::Directory) {
+            set_directory(&root.join(entry.path.as_str()), entry.mode)?;
+        }
+        set_directory(root, ROOT_MODE)
+    }
+}
+
+impl Inner {
+    /// Puts a checked content at several paths, which share one inode.
+    fn link_all(&self, digest: &BlobDigest, mode: u32, size: u64, paths: &[PathBuf]) -> Result<()> {
+        let record = self.blob_record(digest)?;
+        if record.size != size {
+            let what = format!("an entry with blob {digest}");
+            return Err(Error::Record { what, reason: format!("expected {size} bytes, the blob has {}", record.size) });
+        }
+        let mut source = self.source(digest, &record, mode)?;
+        for path in paths {
+            match fs::hard_link(&source, path) {
+                Ok(()) if mode_of(path)? == mode => continue,
+                // the blob was put again just now, with another mode
+                Ok(()) => fs::remove_file(path).map_err(Error::io("remove", path))?,
+                Err(e) if e.raw_os_error() == Some(rustix::io::Errno::MLINK.raw_os_error()) => {}
+                Err(e) => return Err(Error::io("link", path)(e)),
+            }
+            // a fresh inode takes the place of one with as many links as the file system allows
+            source = self.copy_with_mode(digest, &record, mode)?;
+            fs::hard_link(&source, path).map_err(Error::io("link", path))?;
+        }
+        Ok(())
+    }
+
+    /// An inode with the blob's bytes, checked, and the mode.
+    fn source(&self, digest: &BlobDigest, record: &BlobRecord, mode: u32) -> Result<PathBuf> {
+        let blob = self.layout.blob(digest);
+        if mode_of(&blob).is_ok_and(|found| found == mode) {
+            check(&blob, record, |_| Ok(())).map_err(|wrong| self.wrong(digest, &blob, wrong))?;
+            return Ok(blob);
+        }
+        let other = self.layout.moded(digest, mode);
+        match check(&other, record, |_| Ok(())) {
+            Ok(()) if mode_of(&other)? == mode => Ok(other),
+            Ok(()) | Err(Wrong::Content(_)) => self.copy_with_mode(digest, record, mode),
+            // none yet, or one that its mode keeps us from reading
+            Err(Wrong::Io(_)) => self.copy_with_mode(digest, record, mode),
+        }
+    }
+
+    fn copy_with_mode(&self, digest: &BlobDigest, record: &BlobRecord, mode: u32) -> Result<PathBuf> {
+        let (blob, path, temporary) = (self.layout.blob(digest), self.layout.moded(digest, mode), self.temporary());
+        self.may_write(&path, record.size)?;
+        let mut file = create(&temporary)?;
+        let copied =
+            check(&blob, record, |chunk| file.write_all(chunk)).map_err(|wrong| self.wrong(digest, &blob, wrong));
+        let placed = copied.and_then(|()| finish(&file, &temporary, mode)).and_then(|()| {
+            path.parent().map_or(Ok(()), create_dir)?;
+            fs::rename(&temporary, &path).map_err(Error::io("rename into place", &path))
+        });
+        if placed.is_err() {
+            let _ = fs::remove_file(&temporary);
+        }
+        placed.map(|()| path)
+    }
+
+    fn wrong(&self, digest: &BlobDigest, path: &Path, wrong: Wrong) -> Error {
+        match wrong {
+            Wrong::Content(reason) => self.quarantine(digest, reason),
+            Wrong::Io(e) if e.kind() == io::ErrorKind::NotFound => {
+                self.quarantine(digest, "its file is gone".to_owned())
+            }
+            Wrong::Io(e) => Error::io("copy", path)(e),
+        }
+    }
+}
+
+/// Why a file could not be checked or copied.
+enum Wrong {
+    Content(String),
+    Io(io::Error),
+}
+
+/// Reads a file that must hold a blob's bytes; each chunk goes on only when it is right.
+fn check(
+    path: &Path,
+    record: &BlobRecord,
+    mut then: impl FnMut(&[u8]) -> io::Result<()>,
+) -> std::result::Result<(), Wrong> {
+    let file = File::open(path).map_err(Wrong::Io)?;
+    let found = file.metadata().map_err(Wrong::Io)?.len();
+    if found != record.size {
+        return Err(Wrong::Content(format!("expected {} bytes, found {found}", record.size)));
+    }
+    let mut chunk = Vec::new();
+    for index in 0..record.chunks.len() as u64 {
+        let start = index * CHUNK_BYTES;
+        chunk.resize(usize::try_from(CHUNK_BYTES.min(record.size - start)).unwrap_or_default(), 0);
+        file.read_exact_at(&mut chunk, start).map_err(Wrong::Io)?;
+        if !record.has_chunk(index, &chunk) {
+            return Err(Wrong::Content(format!("chunk {index} (from byte {start}) has another hash")));
+        }
+        then(&chunk).map_err(Wrong::Io)?;
+    }
+    Ok(())
+}
+
+fn mode_of(path: &Path) -> Result<u32> {
+    let metadata = fs::symlink_metadata(path).map_err(Error::io("look at", path))?;
+    Ok(metadata.permissions().mode() & 0o7777)
+}
+
+fn set_directory(path: &Path, mode: u32) -> Result<()> {
+    fs::set_permissions(path, Permissions::from_mode(mode)).map_err(Error::io("change mode of", path))?;
+    set_times(path)
+}
+
+fn set_times(path: &Path) -> Result<()> {
+    let time = Timespec { tv_sec: MTIME_SECS as i64, tv_nsec: 0 };
+    let times = Timestamps { last_access: time, last_modification: time };
+    utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| Error::io("set times of", path)(e.into()))
+}
