@@ -1,3 +1,57 @@
-//! Applies the operations of a sandbox.
+//! Applies the operations of a sandbox, one after the other, and reports how it went.
+//!
+//! It is started with the control socket as standard input and the log pipe as standard output and error, and
+//! with nothing else open. It reads one list of [`Op`]s from the socket. The list takes it from the host into the
+//! new namespaces ([`enter`]), through the making of the root ([`mounts`]) and the loss of all privilege
+//! ([`privilege`]) to a fork: process 1 becomes reaper ([`reaper`]) and prober ([`probe`]), its child the payload
+//! ([`payload`]). It is static and has one thread, since a process with two can't enter a user namespace.
 
-fn main() {}
+mod control;
+mod enter;
+mod look;
+mod mounts;
+mod payload;
+mod privilege;
+mod probe;
+mod reaper;
+mod syscall;
+mod world;
+
+use std::process::ExitCode;
+
+use anneal_sandbox_op::Event;
+
+use crate::control::Control;
+use crate::syscall::Fault;
+use crate::world::World;
+
+fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some(look::ARGUMENT) {
+        return look::report();
+    }
+    match sandbox() {
+        Ok(code) => code,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Reads the list and applies it. Returns only in processes that have nothing more to do.
+fn sandbox() -> Result<ExitCode, Fault> {
+    syscall::close_from(3, false)?;
+    syscall::umask(0);
+    let mut control = Control::from_standard_input()?;
+    let ops = control.read_operations()?;
+    let mut world = World::new(control);
+    for (index, op) in ops.iter().enumerate() {
+        match world.apply(op) {
+            Ok(world::Next::Continue) => {}
+            Ok(world::Next::Finish) => return Ok(ExitCode::SUCCESS),
+            Err(fault) => {
+                world.control().send(&Event::Failed(fault.report(index, op)))?;
+                world.forewarn();
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -223,6 +223,8 @@ pub enum Op {
         /// The mask.
         mask: u32,
     },
+    /// Leave the caller's session keyring for an empty one.
+    NewKeyring,
     /// Give up every capability for good and the chance to gain any by exec.
     DropPrivileges,
     /// Fork: process 1 goes on as reaper and probe, the rest of the list is for the payload.

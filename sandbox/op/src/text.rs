@@ -81,6 +81,7 @@ impl fmt::Display for Op {
             Self::ZeroClocks => f.write_str("zero-clocks"),
             Self::Affinity { cpus } => write!(f, "affinity {} cpus {cpus:?}", cpus.len()),
             Self::FixedAddresses => f.write_str("fixed-addresses"),
+            Self::NewKeyring => f.write_str("new-keyring"),
             Self::DropPrivileges => f.write_str("drop-privileges"),
             Self::Start { probe: None } => f.write_str("start"),
             Self::Start { probe: Some(probe) } => write!(f, "start probe {probe}"),

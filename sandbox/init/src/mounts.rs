@@ -1,0 +1,219 @@
+//! The making of the root: every mount is made detached, attached by handle, and never found by a path that
+//! something else could have changed.
+//!
+//! The base is a tmpfs on top of the host's root, where lookups that start at `/` do not see it; only its
+//! handle reaches it. It holds the mount points that read-only trees lack, the files that mask parts of `/proc`,
+//! and the new root itself until [`Op::Pivot`] leaves host and base behind.
+
+mod api;
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use anneal_sandbox_op::{Handle, Op};
+
+use crate::syscall::{self, Fault, open_beneath};
+use crate::world::Handles;
+
+use api::{Attributes, FileSystem};
+
+/// The root while it is being made.
+#[derive(Debug, Default)]
+pub(crate) struct Root {
+    handles: Handles,
+    base: Option<OwnedFd>,
+    root: Option<OwnedFd>,
+}
+
+/// Where on the base the new root is attached.
+const ROOT: &str = "root";
+
+impl Root {
+    /// Applies one operation that makes the root.
+    pub(crate) fn apply(&mut self, op: &Op) -> Result<(), Fault> {
+        match op {
+            Op::PrivateMounts => api::private_mounts(),
+            Op::Open { path, handle } => self.open(path, *handle),
+            Op::Base { bytes, inodes } => self.make_base(*bytes, *inodes),
+            Op::Directory { at, mode } => self.directory(at, *mode),
+            Op::File { at, mode, content } => self.file(at, *mode, content),
+            Op::Symlink { at, to } => self.symlink(at, to),
+            Op::Overlay { at, lower, points, upper } => self.overlay(at, lower, points.as_deref(), upper.as_deref()),
+            Op::Tmpfs { at, bytes, inodes, mode } => {
+                let mount = tmpfs(*bytes, *inodes, *mode)?;
+                self.attach(mount.as_fd(), at)
+            }
+            Op::Bind { from, at, writable, devices, optional } => {
+                self.bind(from, at, Attributes { read_only: !writable, no_devices: !devices, no_exec: false }, *optional)
+            }
+            Op::Proc { at } => {
+                let mount =
+                    FileSystem::open("proc")?.mount(Attributes { read_only: true, no_devices: true, no_exec: true })?;
+                self.attach(mount.as_fd(), at)
+            }
+            Op::Terminals { at } => {
+                let mut terminals = FileSystem::open("devpts")?;
+                terminals.text("ptmxmode", "0666")?;
+                terminals.text("mode", "0620")?;
+                let mount = terminals.mount(Attributes { read_only: false, no_devices: false, no_exec: true })?;
+                self.attach(mount.as_fd(), at)
+            }
+            Op::ReadOnly { at } => {
+                let mount = self.find(at, libc::O_PATH)?;
+                api::set_attributes(mount.as_fd(), Attributes { read_only: true, no_devices: false, no_exec: false })
+            }
+            Op::Pivot => self.pivot(),
+            other => Err(Fault::check(format!("operation `{other}` is in the wrong place"))),
+        }
+    }
+
+    fn open(&mut self, path: &str, handle: Handle) -> Result<(), Fault> {
+        let file = syscall::open_host(path, libc::O_PATH).map_err(|fault| fault.about(path))?;
+        let (wanted, name) = match handle {
+            Handle::Directory => (libc::S_IFDIR, "a directory"),
+            Handle::File => (libc::S_IFREG, "a regular file"),
+            Handle::Device => (libc::S_IFCHR, "a character device"),
+        };
+        if api::kind(file.as_fd())? != wanted {
+            return Err(Fault::check(format!("{path} is not {name}")));
+        }
+        self.handles.insert(path.to_owned(), file);
+        Ok(())
+    }
+
+    fn make_base(&mut self, bytes: u64, inodes: u64) -> Result<(), Fault> {
+        let base = tmpfs(bytes, inodes, 0o755)?;
+        api::attach_over_root(base.as_fd())?;
+        self.base = Some(base);
+        self.directory(ROOT, 0o755)
+    }
+
+    fn base(&self) -> Result<BorrowedFd<'_>, Fault> {
+        self.base.as_ref().map(AsFd::as_fd).ok_or_else(|| Fault::check("there is no base yet"))
+    }
+
+    /// The directory handle a place is relative to, and the rest.
+    fn place<'a>(&self, at: &'a str) -> Result<(BorrowedFd<'_>, &'a str), Fault> {
+        match at.strip_prefix('/') {
+            Some(rest) => {
+                let root = self.root.as_ref().ok_or_else(|| Fault::check("there is no root yet"))?;
+                Ok((root.as_fd(), rest))
+            }
+            None => Ok((self.base()?, at)),
+        }
+    }
+
+    fn find(&self, at: &str, flags: i32) -> Result<OwnedFd, Fault> {
+        let (dir, path) = self.place(at)?;
+        open_beneath(dir, path, flags, 0)
+    }
+
+    /// The directory a place is in, and its name there.
+    fn parent<'a>(&self, at: &'a str) -> Result<(OwnedFd, &'a str), Fault> {
+        let (dir, path) = self.place(at)?;
+        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+        Ok((open_beneath(dir, parent, libc::O_PATH | libc::O_DIRECTORY, 0)?, name))
+    }
+
+    fn directory(&self, at: &str, mode: u32) -> Result<(), Fault> {
+        let start = usize::from(at.starts_with('/'));
+        for (end, _) in at.match_indices('/').filter(|(end, _)| *end >= start.max(1)) {
+            let (parent, name) = self.parent(&at[..end])?;
+            api::make_directory(parent.as_fd(), name, 0o755)?;
+        }
+        let (parent, name) = self.parent(at)?;
+        api::make_directory(parent.as_fd(), name, mode)
+    }
+
+    fn file(&self, at: &str, mode: u32, content: &str) -> Result<(), Fault> {
+        use std::io::Write;
+        let (dir, path) = self.place(at)?;
+        let file = open_beneath(dir, path, libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL, mode)?;
+        std::fs::File::from(file).write_all(content.as_bytes()).map_err(|e| Fault::io("write", &e))
+    }
+
+    fn symlink(&self, at: &str, to: &str) -> Result<(), Fault> {
+        let (parent, name) = self.parent(at)?;
+        api::make_symlink(parent.as_fd(), name, to)
+    }
+
+    /// A handle of something to mount: an opened host path or a place on the base.
+    fn source(&self, from: &str) -> Result<OwnedFd, Fault> {
+        if from.starts_with('/') {
+            let handle = self.handles.get(from).ok_or_else(|| Fault::check(format!("{from} was not opened")))?;
+            return handle.try_clone().map_err(|e| Fault::io("dup", &e));
+        }
+        self.find(from, libc::O_PATH)
+    }
+
+    fn bind(&self, from: &str, at: &str, attributes: Attributes, optional: bool) -> Result<(), Fault> {
+        let target = match self.find(at, libc::O_PATH) {
+            Ok(target) => target,
+            Err(fault) if optional && fault.errno() == libc::ENOENT => return Ok(()),
+            Err(fault) => return Err(fault),
+        };
+        let copy = api::copy_mount(self.source(from)?.as_fd())?;
+        api::set_attributes(copy.as_fd(), attributes)?;
+        api::attach(copy.as_fd(), target.as_fd())
+    }
+
+    fn attach(&self, mount: BorrowedFd<'_>, at: &str) -> Result<(), Fault> {
+        api::attach(mount, self.find(at, libc::O_PATH)?.as_fd())
+    }
+
+    fn overlay(
+        &mut self,
+        at: &str,
+        lower: &[String],
+        points: Option<&str>,
+        upper: Option<&str>,
+    ) -> Result<(), Fault> {
+        let layers = lower
+            .iter()
+            .map(String::as_str)
+            .chain(points)
+            .map(|path| self.source(path))
+            .collect::<Result<Vec<OwnedFd>, Fault>>()?;
+        let upper = match upper {
+            Some(path) => Some((self.source(&format!("{path}/upper"))?, self.source(&format!("{path}/work"))?)),
+            None => None,
+        };
+        let is_root = at == "/";
+        let target = if is_root { self.find(ROOT, libc::O_PATH)? } else { self.find(at, libc::O_PATH)? };
+        let mount = match api::overlay(&layers, upper.as_ref())? {
+            Some(mount) => {
+                api::attach(mount.as_fd(), target.as_fd())?;
+                mount
+            }
+            // Before 6.7 the layers go into one page of options, and the mount is made in place.
+            None => {
+                api::overlay_in_place(&layers, upper.as_ref(), target.as_fd())?;
+                if is_root { self.find(ROOT, libc::O_PATH)? } else { self.find(at, libc::O_PATH)? }
+            }
+        };
+        if is_root {
+            self.root = Some(mount);
+        }
+        Ok(())
+    }
+
+    fn pivot(&mut self) -> Result<(), Fault> {
+        let root = self.root.take().ok_or_else(|| Fault::check("there is no root yet"))?;
+        api::pivot(root.as_fd())?;
+        self.base = None;
+        self.handles.clear();
+        Ok(())
+    }
+}
+
+fn tmpfs(bytes: u64, inodes: u64, mode: u32) -> Result<OwnedFd, Fault> {
+    let mut tmpfs = FileSystem::open("tmpfs")?;
+    tmpfs.text("size", &bytes.to_string())?;
+    tmpfs.text("nr_inodes", &inodes.to_string())?;
+    tmpfs.text("mode", &format!("{mode:o}"))?;
+    tmpfs.mount(Attributes { read_only: false, no_devices: true, no_exec: false })
+}
+
+/// A path that leads to whatever a handle refers to.
+fn handle_path(handle: BorrowedFd<'_>) -> String {
+    format!("/proc/self/fd/{}", handle.as_raw_fd())
+}

@@ -1,0 +1,90 @@
+//! How privilege is used once and then given up for good.
+
+use crate::syscall::{self, Fault, check, prctl};
+
+/// `SECBIT_NO_SETUID_FIXUP`: a change of user leaves the capabilities alone.
+const KEEP_ON_SETUID: u64 = 1 << 2;
+/// No privilege for user 0, no fix-up, no ambient capabilities, and every one of these locked.
+const LOCKED: u64 = 0b1110_1111;
+/// Capability numbers end well below this.
+const CAPABILITY_NUMBERS: u64 = 64;
+/// Version of the capability header that takes 64 bits.
+const CAPABILITY_VERSION: u32 = 0x2008_0522;
+const KEYCTL_JOIN_SESSION_KEYRING: libc::c_long = 1;
+
+#[repr(C)]
+struct CapabilityHeader {
+    version: u32,
+    pid: i32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct CapabilityData {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+/// Changes to the mapped user, with the capabilities over the new namespaces still there.
+pub(crate) fn become_user(uid: u32, gid: u32, clear_groups: bool) -> Result<(), Fault> {
+    prctl(libc::PR_SET_SECUREBITS, KEEP_ON_SETUID, 0, "prctl PR_SET_SECUREBITS")?;
+    if clear_groups {
+        // SAFETY: no group is read for a count of zero.
+        check(libc::c_long::from(unsafe { libc::setgroups(0, std::ptr::null()) }), "setgroups")?;
+    }
+    // SAFETY: integers only; there is one thread, so glibc's broadcast to others does nothing.
+    check(libc::c_long::from(unsafe { libc::setresgid(gid, gid, gid) }), "setresgid")?;
+    // SAFETY: as above.
+    check(libc::c_long::from(unsafe { libc::setresuid(uid, uid, uid) }), "setresuid")?;
+    // A change of user takes the signal on the parent's death away.
+    syscall::die_with_parent()
+}
+
+/// Leaves the session keyring of whoever started the launcher.
+pub(crate) fn new_keyring() -> Result<(), Fault> {
+    // SAFETY: a null name asks for a new anonymous keyring.
+    let result = unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<u8>()) };
+    match check(result, "keyctl") {
+        Err(fault) if fault.errno() == libc::ENOSYS => Ok(()),
+        other => other.map(drop),
+    }
+}
+
+/// Gives up everything: bounding, ambient, inheritable, permitted and effective capabilities, and the ways to new ones.
+pub(crate) fn drop_all() -> Result<(), Fault> {
+    for capability in 0..CAPABILITY_NUMBERS {
+        match prctl(libc::PR_CAPBSET_DROP, capability, 0, "prctl PR_CAPBSET_DROP") {
+            Err(fault) if fault.errno() == libc::EINVAL => break,
+            other => other?,
+        };
+    }
+    prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL as u64, 0, "prctl PR_CAP_AMBIENT")?;
+    prctl(libc::PR_SET_SECUREBITS, LOCKED, 0, "prctl PR_SET_SECUREBITS")?;
+    let header = CapabilityHeader { version: CAPABILITY_VERSION, pid: 0 };
+    let data = [CapabilityData::default(); 2];
+    // SAFETY: header and data have the layout of version 3 and outlive the call.
+    check(unsafe { libc::syscall(libc::SYS_capset, &header, data.as_ptr()) }, "capset")?;
+    prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, "prctl PR_SET_NO_NEW_PRIVS")?;
+    // Process 1 must not be open to its own payload, which has the same user.
+    prctl(libc::PR_SET_DUMPABLE, 0, 0, "prctl PR_SET_DUMPABLE")?;
+    syscall::die_with_parent()
+}
+
+/// Installs a filter.
+pub(crate) fn seccomp(program: &[u64]) -> Result<(), Fault> {
+    let mut instructions: Vec<libc::sock_filter> = program
+        .iter()
+        .map(|packed| libc::sock_filter {
+            code: (packed >> 48) as u16,
+            jt: (packed >> 40) as u8,
+            jf: (packed >> 32) as u8,
+            k: *packed as u32,
+        })
+        .collect();
+    let len = u16::try_from(instructions.len()).map_err(|_| Fault::check("the filter is too long"))?;
+    let program = libc::sock_fprog { len, filter: instructions.as_mut_ptr() };
+    // SAFETY: the program describes the live vector; the kernel copies it.
+    let result = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &program) };
+    check(result, "seccomp").map(drop)
+}
