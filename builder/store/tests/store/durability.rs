@@ -1,0 +1,165 @@
+//! The order of effects: nothing is renamed before it is synced, nothing is recorded before its name is synced, and
+//! nothing is acknowledged before its record is. Seen from outside, by tracing the system calls of a child.
+#![cfg(target_arch = "x86_64")]
+
+use crate::{
+    kill::{given_dir, spawn},
+    noise, writer,
+};
+use nix::{
+    sys::{
+        ptrace,
+        signal::Signal,
+        wait::{WaitPidFlag, WaitStatus, waitpid},
+    },
+    unistd::Pid,
+};
+use std::{
+    fs::{self, File},
+    io::{BufRead as _, BufReader, Write as _},
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+};
+
+/// What the child does once it is watched.
+type Act = fn(&anneal_store::Store);
+
+fn put_one(store: &anneal_store::Store) {
+    store.put_blob(&noise(1, 3_000_000)).unwrap();
+}
+fn put_many(store: &anneal_store::Store) {
+    let blobs: Vec<_> = (0..40).map(|seed| noise(seed, 5000)).collect();
+    store.put_blobs(&blobs.iter().map(Vec::as_slice).collect::<Vec<_>>()).unwrap();
+}
+fn append(store: &anneal_store::Store) {
+    store.append_events(&[b"event".to_vec()]).unwrap();
+}
+
+fn child(act: Act) {
+    let Some(dir) = given_dir() else { return };
+    let store = writer(&dir);
+    println!("\nthread {}", nix::unistd::gettid());
+    let mut go = String::new();
+    std::io::stdin().read_line(&mut go).unwrap();
+    act(&store);
+    println!("\ndone");
+    // to standard output, in a line that the tracer sees as the acknowledgement
+    std::io::stdin().read_line(&mut go).unwrap();
+}
+
+#[test]
+#[ignore = "a child of the tests below"]
+fn child_puts_one() {
+    child(put_one);
+}
+#[test]
+#[ignore = "a child of the tests below"]
+fn child_puts_many() {
+    child(put_many);
+}
+#[test]
+#[ignore = "a child of the tests below"]
+fn child_appends() {
+    child(append);
+}
+
+/// The effects of one thread on the store, in order, repetitions left out; `None` where tracing is not allowed.
+fn effects(test: &str) -> Option<Vec<String>> {
+    let dir = tempfile::tempdir().unwrap();
+    drop(writer(dir.path()));
+    let mut child = spawn(&format!("durability::{test}"), dir.path());
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let thread = lines.find_map(|line| line.unwrap().strip_prefix("thread ").map(|n| n.parse().unwrap())).unwrap();
+    let thread = Pid::from_raw(thread);
+    if let Err(error) = ptrace::seize(thread, ptrace::Options::PTRACE_O_TRACESYSGOOD) {
+        println!("skipped: tracing a child is not allowed here ({error})");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        return None;
+    }
+    ptrace::interrupt(thread).unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    writeln!(stdin, "go").unwrap();
+    let store = dir.path().join("store").canonicalize().unwrap();
+    let mut seen: Vec<String> = Vec::new();
+    let mut entering = false;
+    loop {
+        let signal = match waitpid(thread, Some(WaitPidFlag::__WALL)).unwrap() {
+            WaitStatus::PtraceSyscall(_) => {
+                entering = !entering;
+                if entering && let Some(effect) = effect(thread, &store) {
+                    if effect == "acknowledge" {
+                        break;
+                    }
+                    if seen.last() != Some(&effect) {
+                        seen.push(effect);
+                    }
+                }
+                None
+            }
+            WaitStatus::Stopped(_, signal) if signal != Signal::SIGTRAP && signal != Signal::SIGSTOP => Some(signal),
+            WaitStatus::Exited(..) | WaitStatus::Signaled(..) => panic!("the child ended before it was done: {seen:?}"),
+            _ => None,
+        };
+        ptrace::syscall(thread, signal).unwrap();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    Some(seen)
+}
+
+/// What the system call at which the thread stands does to the store, as `verb place`.
+fn effect(thread: Pid, store: &Path) -> Option<String> {
+    let registers = ptrace::getregs(thread).ok()?;
+    let process = PathBuf::from(format!("/proc/{thread}"));
+    let of_handle = |handle: u64| fs::read_link(process.join(format!("fd/{handle}"))).unwrap_or_default();
+    let (verb, path) = match registers.orig_rax as i64 {
+        nix::libc::SYS_write if registers.rdi == 1 => {
+            return text_at(&process, registers.rsi, 5).contains("done").then(|| "acknowledge".to_owned());
+        }
+        nix::libc::SYS_write | nix::libc::SYS_pwrite64 => ("write", of_handle(registers.rdi)),
+        nix::libc::SYS_fsync | nix::libc::SYS_fdatasync => ("sync", of_handle(registers.rdi)),
+        nix::libc::SYS_syncfs => ("sync", PathBuf::from("everything")),
+        nix::libc::SYS_rename => ("rename to", PathBuf::from(text_at(&process, registers.rsi, 4096))),
+        nix::libc::SYS_renameat | nix::libc::SYS_renameat2 => {
+            ("rename to", PathBuf::from(text_at(&process, registers.r10, 4096)))
+        }
+        _ => return None,
+    };
+    if path == Path::new("everything") {
+        return Some("sync everything".to_owned());
+    }
+    let beneath = path.strip_prefix(store).ok()?;
+    let place = beneath.components().next().map(|part| part.as_os_str().to_string_lossy().into_owned());
+    Some(format!("{verb} {}", place.unwrap_or_else(|| ".".to_owned())))
+}
+
+fn text_at(process: &Path, address: u64, len: usize) -> String {
+    let mut bytes = vec![0; len];
+    let count = File::open(process.join("mem")).unwrap().read_at(&mut bytes, address).unwrap_or(0);
+    let text = bytes[..count].split(|byte| *byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(text).into_owned()
+}
+
+#[track_caller]
+fn check(test: &str, expected: &[&str]) {
+    if let Some(seen) = effects(test) {
+        assert_eq!(seen, expected);
+    }
+}
+
+#[test]
+fn a_blob_is_synced_named_synced_again_and_recorded_before_it_is_acknowledged() {
+    check("child_puts_one", &["write tmp", "sync tmp", "rename to blobs", "sync blobs", "write db", "sync db"]);
+}
+
+#[test]
+fn many_blobs_are_synced_at_once_and_not_one_by_one() {
+    let expected = ["write tmp", "sync everything", "rename to blobs", "sync everything", "write db", "sync db"];
+    check("child_puts_many", &expected);
+}
+
+#[test]
+fn an_event_is_in_the_database_before_the_head_names_it() {
+    check("child_appends", &["write db", "sync db", "write HEAD", "sync HEAD"]);
+}

@@ -1,0 +1,108 @@
+//! A full disk: a clear error that names the path, nothing lost, and the store goes on when there is room again.
+
+use crate::{noise, temporaries, told, writer};
+use anneal_store::{Error, IngestRules, OpenMode, Store};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use std::{fs, io::Write as _, path::Path};
+
+const DISK_BYTES: usize = 48 << 20;
+
+/// A small file system, gone at the end of the test.
+struct Disk(tempfile::TempDir);
+
+impl Disk {
+    fn new() -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let options = format!("size={DISK_BYTES}");
+        let mounted = mount(Some("tmpfs"), dir.path(), Some("tmpfs"), MsFlags::empty(), Some(options.as_str()));
+        if let Err(error) = mounted {
+            println!("skipped: can't mount a small file system here ({error})");
+            return None;
+        }
+        Some(Self(dir))
+    }
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+    /// Takes all space that is left, as another program would.
+    fn fill(&self) {
+        let mut file = fs::File::create(self.path().join("filler")).unwrap();
+        for step in [1 << 20, 1 << 12, 1] {
+            let zeros = vec![0; step];
+            while file.write_all(&zeros).is_ok() {}
+        }
+    }
+    fn make_room(&self) {
+        fs::remove_file(self.path().join("filler")).unwrap();
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = umount2(self.path(), MntFlags::MNT_DETACH);
+    }
+}
+
+#[track_caller]
+fn check_full(error: &Error, store: &Store) {
+    assert!(matches!(error, Error::Full { .. }), "{}", told(error));
+    let text = told(error);
+    assert!(text.contains("no space") && text.contains(&store.dir().display().to_string()), "{text}");
+}
+
+#[test]
+fn a_store_that_fills_its_disk_stops_before_the_reserve_and_can_be_read_and_opened() {
+    let Some(disk) = Disk::new() else { return };
+    let store = writer(disk.path());
+    let mut kept = Vec::new();
+    let error = loop {
+        let bytes = noise(kept.len() as u64, 3 << 20);
+        match store.put_blob(&bytes) {
+            Ok(digest) => kept.push((digest, bytes)),
+            Err(error) => break error,
+        }
+        assert!(kept.len() * (3 << 20) < DISK_BYTES, "more was stored than there is room for");
+    };
+    check_full(&error, &store);
+    assert!(kept.len() > 2);
+    let long = noise(99, 40 << 20);
+    check_full(&store.put_reader(&mut long.as_slice(), u64::MAX).unwrap_err(), &store);
+    let mut part = store.writer().unwrap();
+    let written = part.write_all(&long).unwrap_err();
+    assert!(written.to_string().contains("no space"), "{written}");
+    drop(part);
+    assert!(temporaries(&store).is_empty());
+    // metadata still has the reserve
+    store.append_events(&[b"full".to_vec()]).unwrap();
+    drop(store);
+    let store = writer(disk.path());
+    for (digest, bytes) in &kept {
+        assert!(store.read_blob(digest, u64::MAX).unwrap() == *bytes);
+    }
+}
+
+#[test]
+fn a_disk_that_others_filled_refuses_writes_serves_reads_and_recovers() {
+    let Some(disk) = Disk::new() else { return };
+    let store = writer(disk.path());
+    let digest = store.put_blob(&noise(1, 100_000)).unwrap();
+    let source = tempfile::tempdir().unwrap();
+    fs::write(source.path().join("file"), "new").unwrap();
+    disk.fill();
+    for error in [
+        store.put_blob(b"new").unwrap_err(),
+        store.ingest(source.path(), &IngestRules::default()).unwrap_err(),
+        store.append_events(&[b"new".to_vec()]).unwrap_err(),
+        store.put_record("kind", "key", b"new").unwrap_err(),
+        store.writer().unwrap_err(),
+    ] {
+        check_full(&error, &store);
+    }
+    assert!(store.read_blob(&digest, u64::MAX).unwrap() == noise(1, 100_000));
+    let reader = Store::open(store.dir(), OpenMode::ReadOnly).unwrap();
+    assert!(reader.has(&digest).unwrap());
+    disk.make_room();
+    let tree = store.ingest(source.path(), &IngestRules::default()).unwrap();
+    assert_eq!(fs::read(store.materialize(&tree).unwrap().join("file")).unwrap(), b"new");
+    assert_eq!(store.append_events(&[b"new".to_vec()]).unwrap(), 0);
+}

@@ -1,0 +1,48 @@
+//! The store's promises, tried on a real file system. One binary, because each links the database.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod actions;
+mod blobs;
+mod durability;
+mod full_disk;
+mod journal;
+mod kill;
+mod opening;
+mod trees;
+
+use anneal_store::{OpenMode, Store};
+use std::path::Path;
+
+/// A fresh store and the directory that it is in.
+fn fresh() -> (tempfile::TempDir, Store) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = writer(dir.path());
+    (dir, store)
+}
+
+fn writer(dir: &Path) -> Store {
+    Store::open(&dir.join("store"), OpenMode::ReadWrite).unwrap()
+}
+
+/// Bytes that do not compress and differ by seed.
+fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    blake3::Hasher::new().update(&seed.to_be_bytes()).finalize_xof().fill(&mut bytes);
+    bytes
+}
+
+/// The error and its causes, as a person reads them.
+fn told(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// What is in `tmp`: nothing, unless something is being written.
+fn temporaries(store: &Store) -> Vec<std::path::PathBuf> {
+    std::fs::read_dir(store.dir().join("tmp")).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
