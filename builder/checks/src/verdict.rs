@@ -96,3 +96,149 @@ pub struct Policy {
     blocking: BTreeSet<Severity>,
     waivers: Vec<Waiver>,
 }
+
+/// A waiver at work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waived {
+    /// What is let go.
+    pub finding: Finding,
+    /// Why.
+    pub reason: String,
+}
+
+/// What a policy makes of findings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// No check blocks.
+    pub released: bool,
+    /// How many checks examined something and refused nothing, or nothing that is not waived.
+    pub passed: usize,
+    /// How many checks failed without blocking.
+    pub warned: usize,
+    /// How many checks block.
+    pub failed: usize,
+    /// How many checks had nothing to examine.
+    pub not_applicable: usize,
+    /// Findings that block.
+    pub blocking: Vec<Finding>,
+    /// Failed findings that do not block.
+    pub warnings: Vec<Finding>,
+    /// Failed findings that are let go.
+    pub waived: Vec<Waived>,
+    /// Waivers that let nothing go: remove them.
+    pub unused_waivers: Vec<Waiver>,
+}
+
+/// How long a waiver's reason must be, in characters.
+const REASON_CHARS_MIN: usize = 8;
+
+impl Policy {
+    /// A policy in which failures of severity `Block` block, with these waivers.
+    pub fn new(waivers: Vec<Waiver>) -> Result<Self, Error> {
+        Self::blocking(BTreeSet::from([Severity::Block]), waivers)
+    }
+
+    /// A policy in which failures of these severities block.
+    pub fn blocking(blocking: BTreeSet<Severity>, waivers: Vec<Waiver>) -> Result<Self, Error> {
+        let mut seen = BTreeSet::new();
+        for waiver in &waivers {
+            let (check, scope) = (waiver.check.clone(), waiver.scope.to_string());
+            if !catalogue::checks().any(|known| known.id == check.as_str()) {
+                let hint = nearest(check.as_str()).map(|id| format!("; did you mean {id}?")).unwrap_or_default();
+                return Err(Error::UnknownCheck { check, scope, hint });
+            }
+            if waiver.reason.trim().chars().count() < REASON_CHARS_MIN {
+                return Err(Error::NoReason { check, scope, least: REASON_CHARS_MIN });
+            }
+            if !seen.insert((&waiver.check, &waiver.scope)) {
+                return Err(Error::Twice { check, scope });
+            }
+        }
+        Ok(Self { blocking, waivers })
+    }
+
+    fn waiver(&self, finding: &Finding) -> Option<&Waiver> {
+        self.waivers.iter().find(|waiver| {
+            waiver.check == finding.check
+                && match (&waiver.scope, &finding.object.package) {
+                    (Scope::Package(name), Some(package)) => name == package,
+                    (Scope::Image(name), None) => finding.object.image.as_ref() == Some(name),
+                    _ => false,
+                }
+        })
+    }
+}
+
+impl std::fmt::Display for Scope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Scope::Package(name) => write!(f, "package {name}"),
+            Scope::Image(name) => write!(f, "image {name}"),
+        }
+    }
+}
+
+/// The id that differs in the fewest characters, if they are at most two.
+fn nearest(id: &str) -> Option<&'static str> {
+    let distance = |known: &str| {
+        let same = known.chars().zip(id.chars()).filter(|(a, b)| a == b).count();
+        known.len().max(id.len()) - same
+    };
+    catalogue::checks().map(|c| c.id).min_by_key(|known| distance(known)).filter(|known| distance(known) <= 2)
+}
+
+/// Judges findings by a policy.
+pub fn judge(findings: &[Finding], policy: &Policy) -> Verdict {
+    #[derive(PartialEq, Eq, PartialOrd, Ord)]
+    enum Worst {
+        NotApplicable,
+        Passed,
+        Warned,
+        Failed,
+    }
+    let mut verdict = Verdict {
+        released: true,
+        passed: 0,
+        warned: 0,
+        failed: 0,
+        not_applicable: 0,
+        blocking: Vec::new(),
+        warnings: Vec::new(),
+        waived: Vec::new(),
+        unused_waivers: Vec::new(),
+    };
+    let mut worst: BTreeMap<&CheckId, Worst> = BTreeMap::new();
+    let mut used = BTreeSet::new();
+    for finding in findings {
+        let state = match finding.outcome {
+            Outcome::NotApplicable => Worst::NotApplicable,
+            Outcome::Passed => Worst::Passed,
+            Outcome::Failed => match policy.waiver(finding) {
+                Some(waiver) => {
+                    used.insert((&waiver.check, &waiver.scope));
+                    verdict.waived.push(Waived { finding: finding.clone(), reason: waiver.reason.clone() });
+                    Worst::Passed
+                }
+                None if policy.blocking.contains(&finding.severity) => {
+                    verdict.blocking.push(finding.clone());
+                    Worst::Failed
+                }
+                None => {
+                    verdict.warnings.push(finding.clone());
+                    Worst::Warned
+                }
+            },
+        };
+        let so_far = worst.entry(&finding.check).or_insert(Worst::NotApplicable);
+        if state > *so_far {
+            *so_far = state;
+        }
+    }
+    let count = |state: Worst| worst.values().filter(|w| **w == state).count();
+    (verdict.passed, verdict.warned) = (count(Worst::Passed), count(Worst::Warned));
+    (verdict.failed, verdict.not_applicable) = (count(Worst::Failed), count(Worst::NotApplicable));
+    // No findings at all are no proof of anything.
+    verdict.released = verdict.failed == 0 && verdict.passed > 0;
+    verdict.unused_waivers = policy.waivers.iter().filter(|w| !used.contains(&(&w.check, &w.scope))).cloned().collect();
+    verdict
+}
