@@ -101,7 +101,9 @@ pub enum Error {
         found: Vec<BlobDigest>,
     },
     /// A package's licence is not an SPDX expression.
-    #[error("package `{package}`: licence `{expression}` is not a valid SPDX expression: {reason}")]
+    #[error(
+        "package `{package}`: licence `{expression}` is not a valid SPDX expression: {reason}; write one like Zlib or MIT AND LicenseRef-Notice"
+    )]
     License {
         /// The package.
         package: String,

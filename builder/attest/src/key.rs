@@ -77,10 +77,12 @@ impl PublicKey {
     /// Loads SPKI PEM (`-----BEGIN PUBLIC KEY-----`).
     pub fn from_pem(pem: &str) -> Result<Self> {
         check_size("public", pem.len())?;
-        let key = VerifyingKey::from_public_key_pem(pem.trim()).map_err(|e| Error::Key {
-            kind: "public",
-            reason: format!("{e}; expected `BEGIN PUBLIC KEY` with a P-256 key, as `anneal key export` writes"),
-        })?;
+        let wrong = |reason: String| Error::Key { kind: "public", reason };
+        if !pem.contains("BEGIN PUBLIC KEY") {
+            return Err(wrong(format!("{}, as `anneal key export` writes it", expected_pem("PUBLIC KEY", pem))));
+        }
+        let key = VerifyingKey::from_public_key_pem(pem.trim())
+            .map_err(|e| wrong(format!("it is not a P-256 key in SPKI form: {e}")))?;
         Self::from_key(key)
     }
 
@@ -151,9 +153,11 @@ impl SecretKey {
         if pem.contains("BEGIN ENCRYPTED PRIVATE KEY") {
             return Err(wrong("it is encrypted; decrypt it with `openssl pkcs8`".to_owned()));
         }
-        let key = SigningKey::from_pkcs8_pem(pem.trim()).map_err(|e| {
-            wrong(format!("{e}; expected `BEGIN PRIVATE KEY` with a P-256 key, as `anneal key new` writes"))
-        })?;
+        if !pem.contains("BEGIN PRIVATE KEY") {
+            return Err(wrong(format!("{}, as `anneal key new` writes it", expected_pem("PRIVATE KEY", pem))));
+        }
+        let key = SigningKey::from_pkcs8_pem(pem.trim())
+            .map_err(|e| wrong(format!("it is not a P-256 key in PKCS#8 form: {e}")))?;
         Self::from_key(role, key)
     }
 
@@ -190,9 +194,33 @@ impl fmt::Debug for SecretKey {
     }
 }
 
+/// What was expected, and the label that was found; never a line of the key itself.
+fn expected_pem(label: &str, pem: &str) -> String {
+    let found = pem.lines().find_map(|line| line.strip_prefix("-----BEGIN "));
+    let found =
+        found.map_or_else(|| "no PEM".to_owned(), |rest| format!("`BEGIN {}`", shown(rest.trim_end_matches('-'))));
+    format!("expected PEM with `BEGIN {label}`, found {found}")
+}
+
 fn check_size(kind: &'static str, found: usize) -> Result<()> {
     if found > KEY_BYTES_MAX {
         return Err(Error::Key { kind, reason: format!("at most {KEY_BYTES_MAX} bytes are read, found {found}") });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 6979, appendix A.2.5: P-256 with SHA-256, message "sample".
+    #[test]
+    fn nonces_follow_rfc_6979() {
+        let scalar = hex::decode("c9afa9d845ba75166b5c215767b1d6934e50c3db36e89b127b8a622b120f6721").unwrap();
+        let key = SecretKey::from_key(Role::Build, SigningKey::from_slice(&scalar).unwrap()).unwrap();
+        let signature = hex::encode(key.sign(b"sample"));
+        let r = "efd48b2aacb6a8fd1140dd9cd45e81d69d2c877b56aaf991c34d0ea84eaf3716";
+        let s = "f7cb1c942d657c41d436c7a1b6e29f65f3e900dbb9aff4064dc4ab2f843acda8";
+        assert_eq!(signature, format!("3046022100{r}022100{s}"));
+    }
 }

@@ -22,6 +22,7 @@ mod role;
 mod sbom;
 mod sbom_input;
 mod simple_signing;
+mod spdx_document;
 mod statement;
 mod test_result;
 mod timestamp;

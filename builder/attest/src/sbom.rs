@@ -8,9 +8,14 @@
 //! A pure function of [`SbomInput`]: ids follow from names, paths and digests, lists are sorted, the time is the
 //! image's source epoch, and the namespace is the digest of the document itself.
 
-use crate::{Error, FileChecksums, Result, SbomFile, SbomInput, SbomPackage, SbomSource, json::shown};
+use crate::{
+    Error, FileChecksums, Result, SbomFile, SbomInput, SbomPackage, SbomSource,
+    json::shown,
+    spdx_document::{
+        Checksum, CreationInfo, Document, ExternalRef, ExtractedLicense, File, Package, Relationship, VerificationCode,
+    },
+};
 use anneal_content::{BlobDigest, TreePath, blob_digest_of};
-use serde::Serialize;
 use serde_json::Value;
 use sha1::Digest as _;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,102 +28,6 @@ const NO_ASSERTION: &str = "NOASSERTION";
 const PACKAGES_MAX: usize = 10_000;
 /// The most files of one image.
 const FILES_MAX: usize = 1_000_000;
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Document {
-    #[serde(rename = "SPDXID")]
-    id: &'static str,
-    spdx_version: &'static str,
-    data_license: &'static str,
-    name: String,
-    document_namespace: String,
-    creation_info: CreationInfo,
-    packages: Vec<Package>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    files: Vec<File>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    has_extracted_licensing_infos: Vec<ExtractedLicense>,
-    relationships: Vec<Relationship>,
-}
-
-#[derive(Serialize)]
-struct CreationInfo {
-    created: String,
-    creators: Vec<String>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Package {
-    #[serde(rename = "SPDXID")]
-    id: String,
-    name: String,
-    version_info: String,
-    supplier: &'static str,
-    download_location: String,
-    files_analyzed: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    package_verification_code: Option<VerificationCode>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    checksums: Vec<Checksum>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    homepage: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    summary: Option<String>,
-    license_concluded: &'static str,
-    license_declared: String,
-    copyright_text: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    primary_package_purpose: Option<&'static str>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    external_refs: Vec<ExternalRef>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct VerificationCode {
-    package_verification_code_value: String,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Checksum {
-    algorithm: &'static str,
-    checksum_value: String,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ExternalRef {
-    reference_category: &'static str,
-    reference_type: &'static str,
-    reference_locator: String,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct File {
-    #[serde(rename = "SPDXID")]
-    id: String,
-    file_name: String,
-    checksums: [Checksum; 2],
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ExtractedLicense {
-    license_id: String,
-    extracted_text: String,
-}
-
-#[derive(Serialize, PartialEq, Eq, PartialOrd, Ord)]
-#[serde(rename_all = "camelCase")]
-struct Relationship {
-    spdx_element_id: String,
-    relationship_type: &'static str,
-    related_spdx_element: String,
-}
 
 /// The SPDX document of an image, ready to be a [`crate::Predicate::Spdx`]. Its canonical JSON is its bytes.
 pub fn sbom(input: &SbomInput) -> Result<Value> {
