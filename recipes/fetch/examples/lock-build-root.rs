@@ -1,0 +1,49 @@
+//! Locks the build root anew, or assembles one from a lock: what `anneal recipe lock build-root` and a first build do.
+//!
+//! ```text
+//! lock-build-root lock FILE            apt resolves; the lock is written to FILE
+//! lock-build-root assemble FILE DIR    every package of the lock is fetched, checked and unpacked into DIR
+//! ```
+
+use anneal_fetch::{
+    BUILD_ROOT_PACKAGES, BuildRootLock, FetchConfig, Fetcher, Wanted, assemble_build_root, lock_build_root,
+};
+use std::{error::Error, fs, io::Write, path::Path, time::Instant};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["lock", file] => {
+            let lock = lock_build_root(&FetchConfig::from_environment(), &BUILD_ROOT_PACKAGES)?;
+            fs::write(file, lock.to_toml())?;
+            say(&format!("{} packages, {} bytes, {}", lock.packages.len(), lock.total_bytes(), lock.digest()?))
+        }
+        ["assemble", file, dir] => assemble(&BuildRootLock::parse(&fs::read_to_string(file)?)?, Path::new(dir)),
+        _ => Err("expected `lock FILE` or `assemble FILE DIR`".into()),
+    }
+}
+
+fn assemble(lock: &BuildRootLock, dest: &Path) -> Result<(), Box<dyn Error>> {
+    let kept = tempfile::tempdir()?;
+    let fetcher = Fetcher::new(FetchConfig::from_environment());
+    let started = Instant::now();
+    for package in &lock.packages {
+        let places = [package.place()];
+        let wanted = Wanted { sha256: package.sha256, bytes: package.bytes, places: &places };
+        let mut file = fs::File::create(kept.path().join(package.sha256.hex()))?;
+        fetcher.fetch(&wanted, Path::new("."), &mut file)?;
+    }
+    say(&format!("fetched and verified {} packages in {:.1} s", lock.packages.len(), started.elapsed().as_secs_f64()))?;
+    let started = Instant::now();
+    let threads = std::thread::available_parallelism()?.get();
+    let open = |package: &anneal_fetch::LockedPackage| -> std::io::Result<Box<dyn std::io::Read + Send>> {
+        Ok(Box::new(fs::File::open(kept.path().join(package.sha256.hex()))?))
+    };
+    let unpacked = assemble_build_root(lock, &open, dest, threads)?;
+    let seconds = started.elapsed().as_secs_f64();
+    say(&format!("{} files, {} bytes in {seconds:.2} s with {threads} threads", unpacked.files, unpacked.bytes))
+}
+
+fn say(line: &str) -> Result<(), Box<dyn Error>> {
+    Ok(writeln!(std::io::stdout(), "{line}")?)
+}

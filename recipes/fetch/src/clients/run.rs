@@ -1,0 +1,158 @@
+//! Runs one client to its end, or ends it.
+//!
+//! Standard output and error go to files in the client's own directory, so that nothing blocks and
+//! what is shown of them is bounded. The client leads a process group of its own; the group is killed
+//! when time is up or when the directory grows past its limit.
+
+use crate::{error::shown, fetcher::Unavailable};
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
+use std::{
+    fs,
+    io::{ErrorKind, Read},
+    os::unix::process::{CommandExt, ExitStatusExt},
+    path::Path,
+    process::{Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+/// The longest pause between two looks at a client.
+const LONGEST_PAUSE: Duration = Duration::from_millis(40);
+/// How much of what a client wrote is read for its answer.
+const MAX_ANSWER_BYTES: u64 = 32 << 20;
+/// Room for what a client writes beside its download.
+const LEEWAY_BYTES: u64 = 64 << 20;
+/// How much of a client's last words is shown.
+const MAX_REASON_CHARS: usize = 300;
+
+const OUTPUT: &str = "anneal-client.out";
+const ERRORS: &str = "anneal-client.err";
+
+/// One run of a client.
+pub(super) struct Run<'a> {
+    pub(super) program: &'a Path,
+    /// What to set when the program is missing.
+    pub(super) instead: &'a str,
+    /// Where its output goes, and all that it may fill.
+    pub(super) dir: &'a Path,
+    /// Where it runs, if not there.
+    pub(super) cwd: Option<&'a Path>,
+    pub(super) limit: u64,
+    pub(super) patience: Duration,
+}
+
+/// A new directory that nobody else can enter.
+pub(super) fn directory(spool: &Path) -> Result<TempDir, Unavailable> {
+    tempfile::Builder::new()
+        .prefix("anneal-fetch-")
+        .tempdir_in(spool)
+        .map_err(|e| Unavailable::new(format!("no directory for the download in {}: {e}", spool.display())))
+}
+
+impl Run<'_> {
+    /// Runs it and returns what it wrote to standard output.
+    pub(super) fn answer<'s>(
+        &self,
+        arguments: impl IntoIterator<Item = &'s str>,
+        environment: &[(&str, &str)],
+    ) -> Result<String, Unavailable> {
+        let name = self.program.file_name().unwrap_or(self.program.as_os_str()).to_string_lossy();
+        let unable = |e: std::io::Error| match e.kind() {
+            ErrorKind::NotFound => Unavailable::new(format!(
+                "`{}` is not on this machine: install it, or {}",
+                self.program.display(),
+                self.instead
+            )),
+            _ => Unavailable::new(format!("`{name}` cannot be run: {e}")),
+        };
+        let out = fs::File::create(self.dir.join(OUTPUT)).map_err(unable)?;
+        let errors = fs::File::create(self.dir.join(ERRORS)).map_err(unable)?;
+        let mut command = Command::new(self.program);
+        command.args(arguments).envs(environment.iter().copied()).env("LC_ALL", "C.UTF-8");
+        command.stdin(Stdio::null()).stdout(out).stderr(errors).process_group(0);
+        let child = command.current_dir(self.cwd.unwrap_or(self.dir)).spawn().map_err(unable)?;
+        let status = self.wait(child, &name)?;
+        let answer = read_start(&self.dir.join(OUTPUT));
+        if status.success() { Ok(answer) } else { Err(Unavailable::new(self.failure(&name, status, &answer))) }
+    }
+
+    fn wait(&self, mut child: std::process::Child, name: &str) -> Result<ExitStatus, Unavailable> {
+        let started = Instant::now();
+        let mut pause = Duration::from_millis(2);
+        loop {
+            let ended =
+                child.try_wait().map_err(|e| Unavailable::new(format!("`{name}` cannot be waited for: {e}")))?;
+            if let Some(status) = ended {
+                return Ok(status);
+            }
+            let over = if started.elapsed() > self.patience {
+                Some(format!("`{name}` was stopped after {} s", self.patience.as_secs()))
+            } else if filled(self.dir) > self.limit.saturating_add(LEEWAY_BYTES) {
+                Some(format!("`{name}` was stopped: it downloaded more than the {} bytes listed", self.limit))
+            } else {
+                None
+            };
+            if let Some(reason) = over {
+                if let Ok(group) = i32::try_from(child.id()) {
+                    // The group may be gone already; the wait below collects its leader either way.
+                    let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+                }
+                let _ = child.wait();
+                return Err(Unavailable::new(reason));
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// The client's last words that look like a reason.
+    fn failure(&self, name: &str, status: ExitStatus, answer: &str) -> String {
+        let errors = read_start(&self.dir.join(ERRORS));
+        let said = if errors.trim().is_empty() { answer } else { &errors };
+        let telling = |l: &&str| {
+            let line = l.trim_start().to_ascii_lowercase();
+            ["e:", "error", "npm error", "caused by"].iter().any(|start| line.starts_with(start))
+        };
+        let mut lines: Vec<&str> = said.lines().filter(telling).map(str::trim).collect();
+        if lines.is_empty() {
+            lines = said.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+            lines.drain(..lines.len().saturating_sub(2));
+        }
+        lines.truncate(3);
+        let ended = match (status.code(), status.signal()) {
+            (Some(code), _) => format!("ended with {code}"),
+            (None, Some(signal)) => format!("was ended by signal {signal}"),
+            (None, None) => "ended".to_owned(),
+        };
+        format!("`{name}` {ended}: {}", shown(&lines.join("; "), MAX_REASON_CHARS))
+    }
+}
+
+/// The bytes of all files directly in a directory and one level down.
+fn filled(dir: &Path) -> u64 {
+    let sizes = |dir: &Path| -> (u64, Vec<std::path::PathBuf>) {
+        let (mut bytes, mut deeper) = (0u64, Vec::new());
+        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+            match entry.metadata() {
+                Ok(found) if found.is_dir() => deeper.push(entry.path()),
+                Ok(found) => bytes = bytes.saturating_add(found.len()),
+                Err(_) => {}
+            }
+        }
+        (bytes, deeper)
+    };
+    let (bytes, deeper) = sizes(dir);
+    deeper.iter().fold(bytes, |total, dir| total.saturating_add(sizes(dir).0))
+}
+
+fn read_start(path: &Path) -> String {
+    let mut bytes = Vec::new();
+    let read = fs::File::open(path).and_then(|f| f.take(MAX_ANSWER_BYTES).read_to_end(&mut bytes));
+    if let Err(error) = read {
+        tracing::warn!(path = %path.display(), %error, "a client's output cannot be read");
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}

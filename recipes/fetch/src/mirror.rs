@@ -1,0 +1,143 @@
+//! Where a coordinate lies on a mirror.
+//!
+//! | kind | a mirror is | the file lies at |
+//! |---|---|---|
+//! | debian, debian-security | the archive's base, above `pool/` | `BASE/POOL-PATH` |
+//! | crate | a download address as cargo's indexes give it: with `{crate}`, `{version}`, `{sha256-checksum}`, or a base | `BASE/NAME/VERSION/download` |
+//! | pypi | a simple index | the link to FILE on the page `BASE/NAME/` |
+//! | npm | a registry | `BASE/NAME/-/NAME-VERSION.tgz` |
+
+use crate::CoordinateKind;
+use anneal_recipe::Place;
+
+/// The largest page of a simple index.
+pub(crate) const MAX_PAGE_BYTES: u64 = 32 << 20;
+
+/// What has to be asked for a coordinate's file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// The file itself.
+    File(String),
+    /// A page that links to it.
+    Page {
+        /// The page's address.
+        address: String,
+        /// The file's name.
+        file: String,
+    },
+}
+
+/// The kind of a coordinate; `None` for an address and a path.
+pub(crate) fn kind_of(place: &Place) -> Option<CoordinateKind> {
+    CoordinateKind::ALL.into_iter().find(|kind| kind.as_str() == place.scheme())
+}
+
+/// What to ask a mirror for a coordinate.
+pub(crate) fn ask(base: &str, place: &Place, sha256: &str) -> Option<Ask> {
+    let base = base.trim_end_matches('/');
+    match place {
+        Place::Debian { pool } | Place::DebianSecurity { pool } => Some(Ask::File(format!("{base}/{pool}"))),
+        Place::Crate { name, version } if base.contains('{') => Some(Ask::File(
+            base.replace("{crate}", name).replace("{version}", version).replace("{sha256-checksum}", sha256),
+        )),
+        Place::Crate { name, version } => Some(Ask::File(format!("{base}/{name}/{version}/download"))),
+        Place::Npm { name, version } => {
+            let short = name.rsplit('/').next().unwrap_or(name);
+            Some(Ask::File(format!("{base}/{name}/-/{short}-{version}.tgz")))
+        }
+        Place::Pypi { name, file, .. } => {
+            Some(Ask::Page { address: format!("{base}/{}/", normal_name(name)), file: file.clone() })
+        }
+        _ => None,
+    }
+}
+
+/// A project's name as simple indexes spell it: lower case, with runs of `-_.` as one hyphen.
+fn normal_name(name: &str) -> String {
+    let words = name.split(['-', '_', '.']).filter(|w| !w.is_empty());
+    words.collect::<Vec<_>>().join("-").to_ascii_lowercase()
+}
+
+/// The address of the link to `file` on an index page.
+pub(crate) fn link_on(page: &str, page_address: &str, file: &str) -> Option<String> {
+    page.split("href=").skip(1).find_map(|rest| {
+        let quote = rest.chars().next().filter(|c| matches!(c, '"' | '\''))?;
+        let target = rest.get(1..)?.split(quote).next()?.split('#').next()?.replace("&amp;", "&");
+        let name = target.split('?').next()?.rsplit('/').next()?;
+        (name == file || name.replace("%2B", "+").replace("%2b", "+") == file)
+            .then(|| absolute(page_address, &target))
+            .flatten()
+    })
+}
+
+/// A link seen on a page, as an address.
+fn absolute(page: &str, target: &str) -> Option<String> {
+    let (scheme, rest) = page.split_once(':')?;
+    if target.contains("://") {
+        return (target.starts_with("https://") || target.starts_with("http://")).then(|| target.to_owned());
+    }
+    if target.starts_with("//") {
+        return Some(format!("{scheme}:{target}"));
+    }
+    let root_ends = rest.strip_prefix("//").map_or(0, |r| 2 + r.find('/').unwrap_or(r.len()));
+    let (root, path) = rest.split_at_checked(root_ends)?;
+    if target.starts_with('/') {
+        return Some(format!("{scheme}:{root}{target}"));
+    }
+    let mut parts: Vec<&str> = path.split('/').collect();
+    parts.pop();
+    for part in target.split('/') {
+        match part {
+            "." => {}
+            ".." if parts.len() > 1 => drop(parts.pop()),
+            ".." => return None,
+            part => parts.push(part),
+        }
+    }
+    Some(format!("{scheme}:{root}{}", parts.join("/")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(base: &str, place: &str) -> String {
+        match ask(base, &place.parse().unwrap(), "ab").unwrap() {
+            Ask::File(address) => address,
+            Ask::Page { address, file } => format!("{address} -> {file}"),
+        }
+    }
+
+    #[test]
+    fn each_kind_of_coordinate_has_its_address_on_a_mirror() {
+        let m = "https://m.example/x/";
+        assert_eq!(asked(m, "debian:pool/main/z/z.deb"), "https://m.example/x/pool/main/z/z.deb");
+        assert_eq!(asked(m, "crate:libz-sys/1.1.8"), "https://m.example/x/libz-sys/1.1.8/download");
+        assert_eq!(asked("file:/srv/{crate}-{version}.crate", "crate:a/1.0.0+2"), "file:/srv/a-1.0.0+2.crate");
+        assert_eq!(asked(m, "npm:@scope/name/1.0.0"), "https://m.example/x/@scope/name/-/name-1.0.0.tgz");
+        assert_eq!(asked(m, "pypi:Zope.Deep__x/1/f.whl"), "https://m.example/x/zope-deep-x/ -> f.whl");
+    }
+
+    #[test]
+    fn an_address_and_a_path_are_on_no_mirror() {
+        for place in ["https://a.example/f", "path:vendor/f"] {
+            assert_eq!(ask("https://m.example", &place.parse().unwrap(), "ab"), None);
+            assert_eq!(kind_of(&place.parse().unwrap()), None);
+        }
+    }
+
+    #[test]
+    fn a_page_links_to_its_file_absolutely_or_relatively() {
+        let page = "<a href=\"../../files/f-1.whl#sha256=00\">f</a> <a href='/p/g-1%2B2.whl'>g</a>\
+            <a href=\"https://o.example/h.whl?a=1&amp;b=2\">h</a><a href=\"//o.example/i.whl\">i</a><a href=\"j.whl\">j</a>\
+            <a href=\"file:///etc/passwd\">p</a>";
+        let link = |file| link_on(page, "https://m.example/simple/f/", file);
+        assert_eq!(link("f-1.whl").as_deref(), Some("https://m.example/files/f-1.whl"));
+        assert_eq!(link("g-1+2.whl").as_deref(), Some("https://m.example/p/g-1%2B2.whl"));
+        assert_eq!(link("h.whl").as_deref(), Some("https://o.example/h.whl?a=1&b=2"));
+        assert_eq!(link("i.whl").as_deref(), Some("https://o.example/i.whl"));
+        assert_eq!(link("j.whl").as_deref(), Some("https://m.example/simple/f/j.whl"));
+        assert_eq!(link("k.whl"), None);
+        assert_eq!(link("passwd"), None);
+    }
+}
