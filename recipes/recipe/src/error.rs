@@ -52,7 +52,7 @@ pub enum Error {
         example: &'static str,
     },
     /// A value of another type.
-    #[error("`{key}` must be {expected}, but is {found}")]
+    #[error("`{key}` is {found}: expected {expected}")]
     WrongType {
         /// The key.
         key: String,
@@ -62,7 +62,7 @@ pub enum Error {
         found: &'static str,
     },
     /// A number out of its range.
-    #[error("`{key}` is {found}: expected {least} to {most}")]
+    #[error("`{key}` is {found}, out of its range")]
     Range {
         /// The key.
         key: String,
@@ -74,12 +74,12 @@ pub enum Error {
         most: u64,
     },
     /// Nothing where something is needed.
-    #[error("`{key}` is empty: {why}")]
+    #[error("`{key}` is empty")]
     Empty {
         /// The key.
         key: String,
-        /// What is needed.
-        why: &'static str,
+        /// What to do about it.
+        help: &'static str,
     },
     /// Text that does not have its form.
     #[error("`{found}` is not a valid {what}")]
@@ -188,7 +188,7 @@ pub enum Error {
         listed: Vec<Version>,
     },
     /// Packages that need each other.
-    #[error("packages need each other: {}", .path.iter().map(PackageName::as_str).collect::<Vec<_>>().join(" -> "))]
+    #[error("{}", cycle_text(.path))]
     Cycle {
         /// The way round, beginning and ending with the same package.
         path: Vec<PackageName>,
@@ -293,10 +293,33 @@ impl Error {
             Self::Cycle { .. } => "one of them must do without the other, or be split in two".into(),
             Self::VersionOfAbsent { package, .. } => format!("add `{package}` to `packages`, or name another package"),
             Self::Exclusive { .. } => "keep one of the two".into(),
-            Self::Syntax { .. } | Self::WrongType { .. } | Self::Range { .. } | Self::Empty { .. } => return None,
+            Self::Syntax { .. } => "texts stand in quotes, lists in brackets with commas, and each key once".into(),
+            Self::WrongType { key, expected, .. } => format!("write {}", example_of(key, expected)),
+            Self::Range { least, most, .. } => format!("write a whole number from {least} to {most}"),
+            Self::Empty { help, .. } => (*help).to_owned(),
             Self::Misfiled { .. } | Self::Json { .. } => return None,
         };
         Some(help)
+    }
+}
+
+fn cycle_text(path: &[PackageName]) -> String {
+    let names: Vec<_> = path.iter().map(PackageName::as_str).collect();
+    match names.as_slice() {
+        [name, _] => format!("package `{name}` needs itself"),
+        names => format!("packages need each other: {}", names.join(" -> ")),
+    }
+}
+
+/// How a key is written that has a value of the expected type.
+fn example_of(key: &str, expected: &str) -> String {
+    match expected {
+        "a text" if key == "mode" => "`mode = \"0644\"`, in octal and in quotes".to_owned(),
+        "a text" => format!("`{key} = \"...\"`, in quotes"),
+        "a whole number" => format!("`{key} = 2`, without quotes"),
+        "a list of texts" => format!("`{key} = [\"...\", \"...\"]`"),
+        "a list of tables" => format!("`[[{key}]]` and its keys beneath"),
+        _ => format!("`[{key}]` and its keys beneath"),
     }
 }
 

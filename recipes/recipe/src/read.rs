@@ -37,6 +37,11 @@ fn kind_of(path: &str) -> Option<Kind> {
     })
 }
 
+/// The file's name without its directory and ending.
+fn stem(path: &str) -> Option<&str> {
+    path.rsplit(['/', '\\']).next()?.strip_suffix(".toml")
+}
+
 /// Everything that was read so far.
 #[derive(Default)]
 struct Reading {
@@ -53,7 +58,7 @@ pub(crate) fn read(files: &[(String, String)]) -> Result<Catalog, Mistakes> {
     if sorted.len() > FILES_MAX {
         let what = "the catalogue".to_owned();
         let error = Error::TooLarge { what, found: sorted.len(), unit: "files", most: FILES_MAX };
-        return Err(Mistakes::new(vec![Document::new("", "").mistake(0..0, error)]));
+        return Err(Mistakes::new(vec![Document::new("recipes", "").mistake(0..0, error)]));
     }
     let mut found = 0;
     for (path, text) in sorted {
@@ -115,7 +120,10 @@ impl Reading {
     }
 
     fn check(&mut self) {
-        let known = self.packages.keys().cloned().collect();
+        // A file with a mistake may declare the package that it is called after, if its name can't be read.
+        let called = |document: &Document| stem(document.path()).and_then(|stem| PackageName::new(stem).ok());
+        let broken = self.documents.iter().filter(|document| document.count() > 0).filter_map(called);
+        let known = self.packages.keys().cloned().chain(broken).collect();
         for problem in check::check(&self.recipes, &known) {
             let at = match &problem.whose {
                 check::Whose::Package(name) => self.packages.get(name),

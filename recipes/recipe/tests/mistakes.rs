@@ -3,6 +3,9 @@
 //! Each case changes one thing in the catalogue under `tests/catalogue`. The expected texts are in
 //! `golden/recipe/errors`; `UPDATE_GOLDEN=1` writes them anew.
 
+// Tests read their fixtures from disk; clippy knows only functions marked as tests to be tests.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
+
 use anneal_recipe::{Catalog, Mistakes};
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -162,13 +165,51 @@ fn a_recipe_with_a_mistake_is_still_known_to_the_others() {
     assert_eq!(found.count(), 1, "{}", found.render(false));
     let found = mistakes(&changed(&[(MUSL, "license = \"MIT\"", "license = MIT")]));
     assert!(found.iter().all(|mistake| mistake.file() == MUSL), "{}", found.render(false));
+    let found = mistakes(&changed(&[(MUSL, "name = \"musl\"", "name = \"Musl\"")]));
+    assert_eq!(found.count(), 1, "{}", found.render(false));
+}
+
+#[test]
+fn a_cycle_names_its_members_and_not_those_that_need_them() {
+    let busybox = "recipes/packages/busybox.toml";
+    let found = mistakes(&changed(&[
+        (busybox, "[build]\nrequires = [\"musl\"]", "[build]\nrequires = [\"zlib\"]"),
+        (ZLIB, "[runtime]\nrequires = [\"musl\"]", "[runtime]\nrequires = [\"busybox\"]"),
+        (MUSL, "[build]\n", "[build]\nrequires = [\"musl\"]\n"),
+    ]));
+    let texts: Vec<_> = found.iter().map(ToString::to_string).collect();
+    assert_eq!(texts, ["packages need each other: busybox -> zlib -> busybox", "package `musl` needs itself"]);
+    let found = mistakes(&changed(&[
+        (busybox, "[runtime]\nrequires = [\"musl\"]", "[runtime]\nrequires = [\"nginx\"]"),
+        (ZLIB, "[build]\nrequires = [\"musl\"]", "[build]\nrequires = [\"busybox\"]"),
+    ]));
+    let texts: Vec<_> = found.iter().map(ToString::to_string).collect();
+    assert_eq!(texts, ["packages need each other: busybox -> nginx -> zlib -> busybox"]);
+}
+
+#[test]
+fn every_mistake_says_what_to_do() {
+    for (name, path, old, new) in CASES {
+        let found = mistakes(&changed(&[(path, old, new)]));
+        assert!(found.iter().all(|mistake| mistake.error().help().is_some()), "{name}");
+    }
+}
+
+#[test]
+fn each_case_is_one_mistake_unless_its_name_says_otherwise() {
+    // A required key under a wrong name is also a missing one.
+    let two = ["unknown-key", "missing-release"];
+    for (name, path, old, new) in CASES.iter().filter(|(name, ..)| !two.contains(name)) {
+        let found = mistakes(&changed(&[(path, old, new)]));
+        assert_eq!(found.count(), 1, "{name}: {}", found.render(false));
+    }
 }
 
 #[test]
 fn a_mistake_says_its_file_line_column_and_code() {
     let found = mistakes(&changed(&[(ZLIB, "license = \"Zlib\"", "license = \"zlib\"")]));
     let mistake = found.iter().next().unwrap();
-    assert_eq!((mistake.file(), mistake.position(), mistake.span()), (ZLIB, (4, 11), 84..90));
+    assert_eq!((mistake.file(), mistake.position(), mistake.span()), (ZLIB, (4, 11), 95..101));
     assert_eq!(mistake.error().code(), "recipe::license");
     assert_eq!(found.to_string(), "1 mistake in 1 file");
 }

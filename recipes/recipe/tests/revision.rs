@@ -1,5 +1,8 @@
 //! What a catalogue answers: its digest, its graph, its revisions and its outputs.
 
+// Tests read their fixtures from disk; clippy knows only functions marked as tests to be tests.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
+
 use anneal_content::{ImageName, PackageName, TreePath, Version};
 use anneal_recipe::{Catalog, Error, Expectation, Needs, Place, split_outputs};
 use proptest::prelude::*;
@@ -12,6 +15,25 @@ fn catalog() -> Catalog {
     match Catalog::parse(&files()) {
         Ok(catalog) => catalog,
         Err(mistakes) => panic!("{}", mistakes.render(false)),
+    }
+}
+
+#[test]
+fn the_catalogue_of_this_repository_has_no_mistake() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut files = Vec::new();
+    for folder in ["packages", "images"] {
+        for entry in std::fs::read_dir(root.join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(root).unwrap().display().to_string();
+            if name.ends_with(".toml") {
+                files.push((format!("recipes/{name}"), std::fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    assert!(files.len() > 3, "the catalogue is not where it is looked for");
+    if let Err(mistakes) = Catalog::parse(&files) {
+        panic!("{}", mistakes.render(false));
     }
 }
 

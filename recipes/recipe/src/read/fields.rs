@@ -111,7 +111,15 @@ impl<'d> Fields<'d> {
         Some(value)
     }
     fn wrong_type<T>(&self, key: &str, expected: &'static str, value: &Spanned<DeValue<'_>>) -> Option<T> {
-        let found = value.get_ref().type_str();
+        let found = match value.get_ref() {
+            DeValue::String(_) => "a text",
+            DeValue::Integer(_) => "a whole number",
+            DeValue::Float(_) => "a number",
+            DeValue::Boolean(_) => "true or false",
+            DeValue::Datetime(_) => "a day or a time",
+            DeValue::Array(_) => "a list",
+            DeValue::Table(_) => "a table",
+        };
         self.document.report(value.span(), Error::WrongType { key: key.to_owned(), expected, found });
         None
     }
@@ -135,7 +143,7 @@ impl<'d> Fields<'d> {
         match value.get_ref() {
             DeValue::String(text) => self.parse(text, value.span(), parse),
             DeValue::Datetime(day) => self.parse(&day.to_string(), value.span(), parse),
-            _ => self.wrong_type(key, "a text in quotes", value),
+            _ => self.wrong_type(key, "a text", value),
         }
     }
     /// A text that must be there.
@@ -178,7 +186,7 @@ impl<'d> Fields<'d> {
         let mut texts = Vec::new();
         for element in array.iter() {
             let DeValue::String(text) = element.get_ref() else {
-                self.wrong_type::<()>(key, "a list of texts in quotes", element);
+                self.wrong_type::<()>(key, "a list of texts", element);
                 continue;
             };
             self.document.place(format!("{}{key}[{text}]", self.prefix), element.span());
@@ -218,7 +226,7 @@ impl<'d> Fields<'d> {
         for (entry, value) in table.iter() {
             let entry_name = self.parse(entry.get_ref(), entry.span(), &name);
             let DeValue::String(content) = value.get_ref() else {
-                self.wrong_type::<()>(entry.get_ref(), "a text in quotes", value);
+                self.wrong_type::<()>(entry.get_ref(), "a text", value);
                 continue;
             };
             let content = self.parse(content, value.span(), &text);

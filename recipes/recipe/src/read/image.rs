@@ -81,7 +81,10 @@ fn tags(fields: &Fields<'_>) -> (BTreeSet<Tag>, Option<PackageName>) {
     let version_of = fields.text("version-of", PackageName::from_str);
     let written = fields.set("tags", Tag::from_str);
     if fields.array_is_empty("tags") && !fields.has("version-of") {
-        fields.report("tags", Error::Empty { key: "tags".into(), why: "an image is published under at least one tag" });
+        fields.report(
+            "tags",
+            Error::Empty { key: "tags".into(), help: "write at least one tag, or leave `tags` out for \"latest\"" },
+        );
     }
     let tags = written.unwrap_or_else(|| Tag::new("latest").into_iter().collect());
     (tags, version_of)
@@ -208,8 +211,8 @@ fn run(fields: &Fields<'_>, nothing_to_run: bool) -> Option<RunCheck> {
         run.missing("exits", "exits = 0");
     }
     if run.array_is_empty("argv") || (nothing_to_run && !run.has("argv") && !run.has("args")) {
-        let why = "the image has neither an entrypoint nor a command";
-        run.report("argv", Error::Empty { key: "argv".into(), why });
+        let help = "name what is run: here, or as the image's `entrypoint`";
+        run.report("argv", Error::Empty { key: "argv".into(), help });
     }
     let expect = if run.has("http") { expect_http? } else { Expectation::Exits { status: exits?, stdout_contains } };
     Some(RunCheck { argv, args, expect })

@@ -126,7 +126,10 @@ fn places(fields: &Fields<'_>) -> Option<Vec<Place>> {
     }
     let written = fields.texts("places", |text| Ok::<_, Error>((text.to_owned(), text.parse::<Place>()?)))?;
     if written.is_empty() && fields.array_is_empty("places") {
-        fields.report("places", Error::Empty { key: "places".into(), why: "a source needs at least one place" });
+        fields.report(
+            "places",
+            Error::Empty { key: "places".into(), help: "name at least one place where the file may be found" },
+        );
     }
     let mut places = Vec::new();
     for (text, place) in written {
@@ -156,7 +159,10 @@ fn build(fields: &Fields<'_>) -> Option<Build> {
     }
     let steps = fields.texts("steps", form::step);
     if fields.array_is_empty("steps") {
-        fields.report("steps", Error::Empty { key: "steps".into(), why: "a build needs at least one step" });
+        fields.report(
+            "steps",
+            Error::Empty { key: "steps".into(), help: "write at least one step that puts files under $OUT" },
+        );
     }
     fields.finish();
     Some(Build { requires, cpus, timeout_minutes, memory_mib, workdir, env, steps: steps? })
