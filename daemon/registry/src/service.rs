@@ -73,3 +73,32 @@ async fn respond(service: &Service, method: &Method, uri: &Uri, headers: &Header
         Target::Referrers { name, subject } => referrers(method, uri, repository(&service.served(), &name)?, &subject),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::route::Digest;
+    use anneal_store::OpenMode;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    #[tokio::test]
+    async fn one_download_too_many_is_told_to_come_back_and_takes_no_slot() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(dir.path(), OpenMode::ReadWrite).unwrap());
+        let digest = store.put_blob(&vec![7; 3 << 20]).unwrap();
+        let name = ImageName::new("nginx").unwrap();
+        let repository = Repository { blobs: BTreeSet::from([digest]), ..Repository::default() };
+        let served = Served { repositories: BTreeMap::from([(name.clone(), repository)]) };
+        let (_sender, receiver) = watch::channel(Arc::new(served));
+        let service = Service { store, served: receiver, downloads: Arc::new(Semaphore::new(1)) };
+        let ask = async |method| blob(&service, &method, &HeaderMap::new(), &name, &Digest::Sha256(digest)).await;
+        let first = ask(Method::GET).await.unwrap();
+        let refused = ask(Method::GET).await.unwrap_err();
+        assert_eq!(refused.kind(), (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"));
+        assert_eq!(refusal(&Method::GET, &refused).headers()["retry-after"], "1");
+        assert!(ask(Method::HEAD).await.is_ok());
+        drop(first);
+        assert!(ask(Method::GET).await.is_ok());
+        assert_eq!(service.downloads.available_permits(), 1);
+    }
+}

@@ -62,22 +62,26 @@ fn skopeo_cannot_pull_what_is_not_published() {
     }
 }
 
+/// Arguments of a tool whose images are kept in these directories.
+fn with<'a>(root: &'a str, run: &'a str, rest: &[&'a str]) -> Vec<&'a str> {
+    [&["--root", root, "--runroot", run, "--storage-driver", "vfs"], rest].concat()
+}
+
 #[test]
 fn podman_and_buildah_pull_the_image_and_find_its_file() {
     let registry = Registry::start();
     let (root, run) = (registry.dir.path().join("storage"), registry.dir.path().join("run"));
     let from = format!("{}/team/noise@{}", registry.address, registry.published.manifest.digest());
-    let storage = ["--root", text(&root), "--runroot", text(&run), "--storage-driver", "vfs"];
-    let with = |rest: &[&str]| [&storage[..], rest].concat();
-    if tool("podman", &with(&["pull", "--quiet", "--tls-verify=false", &from])).is_some() {
+    let (root, run) = (text(&root), text(&run));
+    if tool("podman", &with(root, run, &["pull", "--quiet", "--tls-verify=false", &from])).is_some() {
         let format = ["image", "inspect", "--format", "{{.Digest}} {{.Config.User}}", &from];
-        let seen = tool("podman", &with(&format)).unwrap();
+        let seen = tool("podman", &with(root, run, &format)).unwrap();
         assert_eq!(seen.trim(), format!("{} 65532:65532", registry.published.manifest.digest()));
     }
-    if let Some(container) = tool("buildah", &with(&["from", "--tls-verify=false", &from])) {
-        let mounted = tool("buildah", &with(&["mount", container.trim()])).unwrap();
+    if let Some(container) = tool("buildah", &with(root, run, &["from", "--tls-verify=false", &from])) {
+        let mounted = tool("buildah", &with(root, run, &["mount", container.trim()])).unwrap();
         let file = Path::new(mounted.trim()).join("usr/share/noise");
         assert!(std::fs::read(file).unwrap() == registry.published.payload);
-        tool("buildah", &with(&["rm", container.trim()]));
+        tool("buildah", &with(root, run, &["rm", container.trim()]));
     }
 }
