@@ -8,9 +8,21 @@
 use anneal_fetch::{
     BUILD_ROOT_PACKAGES, BuildRootLock, FetchConfig, Fetcher, Wanted, assemble_build_root, lock_build_root,
 };
-use std::{error::Error, fs, io::Write, path::Path, time::Instant};
+use std::{
+    error::Error,
+    fs,
+    io::Write,
+    path::Path,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Instant,
+};
 
-fn main() -> Result<(), Box<dyn Error>> {
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// How many packages are downloaded at once.
+const DOWNLOADS: usize = 4;
+
+fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["lock", file] => {
@@ -23,16 +35,24 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-fn assemble(lock: &BuildRootLock, dest: &Path) -> Result<(), Box<dyn Error>> {
+fn assemble(lock: &BuildRootLock, dest: &Path) -> Result<(), Failure> {
     let kept = tempfile::tempdir()?;
     let fetcher = Fetcher::new(FetchConfig::from_environment());
     let started = Instant::now();
-    for package in &lock.packages {
-        let places = [package.place()];
-        let wanted = Wanted { sha256: package.sha256, bytes: package.bytes, places: &places };
-        let mut file = fs::File::create(kept.path().join(package.sha256.hex()))?;
-        fetcher.fetch(&wanted, Path::new("."), &mut file)?;
-    }
+    let next = AtomicUsize::new(0);
+    let worker = || -> Result<(), Failure> {
+        while let Some(package) = lock.packages.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let places = [package.place()];
+            let wanted = Wanted { sha256: package.sha256, bytes: package.bytes, places: &places };
+            let mut file = fs::File::create(kept.path().join(package.sha256.hex()))?;
+            fetcher.fetch(&wanted, Path::new("."), &mut file)?;
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..DOWNLOADS).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().try_for_each(|w| w.join().map_err(|_| "a download panicked")?)
+    })?;
     say(&format!("fetched and verified {} packages in {:.1} s", lock.packages.len(), started.elapsed().as_secs_f64()))?;
     let started = Instant::now();
     let threads = std::thread::available_parallelism()?.get();
@@ -44,6 +64,6 @@ fn assemble(lock: &BuildRootLock, dest: &Path) -> Result<(), Box<dyn Error>> {
     say(&format!("{} files, {} bytes in {seconds:.2} s with {threads} threads", unpacked.files, unpacked.bytes))
 }
 
-fn say(line: &str) -> Result<(), Box<dyn Error>> {
+fn say(line: &str) -> Result<(), Failure> {
     Ok(writeln!(std::io::stdout(), "{line}")?)
 }

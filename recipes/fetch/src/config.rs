@@ -43,6 +43,13 @@ impl CoordinateKind {
     }
 }
 
+impl CoordinateKind {
+    /// What to do where this kind has no client, for messages.
+    pub(crate) fn instead(self) -> String {
+        format!("name a mirror in the setting `{self}` or in {}", self.variable())
+    }
+}
+
 impl fmt::Display for CoordinateKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())

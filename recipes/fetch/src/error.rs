@@ -28,8 +28,8 @@ impl fmt::Display for Attempt {
 pub enum Error {
     /// No place had the bytes.
     #[error(
-        "source {sha256} ({bytes} bytes) is gone everywhere: asked {} of its places\n{}\nadd a place that still has it, or set a mirror",
-        attempts.len(), lines(attempts)
+        "source {sha256} ({bytes} bytes) is gone everywhere:\n{}add a place that still has it, or set a mirror",
+        lines(attempts)
     )]
     GoneEverywhere {
         /// What was wanted.
@@ -142,7 +142,7 @@ pub enum Error {
 }
 
 fn lines(attempts: &[Attempt]) -> String {
-    attempts.iter().map(|a| format!("  {a}")).collect::<Vec<_>>().join("\n")
+    attempts.iter().map(|a| format!("  {a}\n")).collect()
 }
 
 /// Text from outside, for an error message: at most `limit` characters, control characters escaped.

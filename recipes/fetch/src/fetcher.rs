@@ -100,7 +100,7 @@ impl Fetcher {
         }
         let mut attempts = Vec::new();
         for place in in_turn(places) {
-            match self.from_place(wanted, place, base, &mut attempts)? {
+            match self.ask_place(wanted, place, base, &mut attempts)? {
                 Some((Verified(mut file), via)) => {
                     io::copy(&mut file, sink).map_err(|source| Error::Sink { sha256, source })?;
                     tracing::info!(%sha256, bytes, %place, via, "fetched");
@@ -112,7 +112,7 @@ impl Fetcher {
         Err(Error::GoneEverywhere { sha256, bytes, attempts })
     }
 
-    fn from_place(
+    fn ask_place(
         &self,
         wanted: &Wanted<'_>,
         place: &Place,
@@ -123,11 +123,11 @@ impl Fetcher {
             attempts.push(Attempt { place: place.to_string(), via, reason });
         };
         match place {
-            Place::Https { url } => match self.from_address(wanted, &Ask::File(url.clone()))? {
+            Place::Https { url } => match self.ask_address(wanted, &Ask::File(url.clone()))? {
                 Ok(file) => return Ok(Some((file, None))),
                 Err(why) => note(None, why.reason),
             },
-            Place::Path { path } => match self.from_file(wanted, &base.join(path))? {
+            Place::Path { path } => match self.read_file(wanted, &base.join(path))? {
                 Ok(file) => return Ok(Some((file, None))),
                 Err(why) => note(None, why.reason),
             },
@@ -136,13 +136,13 @@ impl Fetcher {
                 for base in mirrors {
                     let Some(ask) = mirror::ask(base, coordinate, &wanted.sha256.hex()) else { continue };
                     let via = Some(without_secret(base));
-                    match self.from_address(wanted, &ask)? {
+                    match self.ask_address(wanted, &ask)? {
                         Ok(file) => return Ok(Some((file, via))),
                         Err(why) => note(via, why.reason),
                     }
                 }
                 if mirrors.is_empty() {
-                    match self.from_client(wanted, coordinate)? {
+                    match self.ask_client(wanted, coordinate)? {
                         Ok((file, via)) => return Ok(Some((file, Some(via)))),
                         Err(why) => note(why.via, why.reason),
                     }
@@ -152,21 +152,17 @@ impl Fetcher {
         Ok(None)
     }
 
-    fn from_client(
-        &self,
-        wanted: &Wanted<'_>,
-        place: &Place,
-    ) -> Result<Result<(Verified, String), Unavailable>, Error> {
+    fn ask_client(&self, wanted: &Wanted<'_>, place: &Place) -> Result<Result<(Verified, String), Unavailable>, Error> {
         let what = (wanted.sha256.hex(), wanted.bytes);
         let left = match clients::download(&self.config, &self.known, place, (&what.0, what.1)) {
             Ok(left) => left,
             Err(why) => return Ok(Err(why)),
         };
         let via = left.via.clone();
-        Ok(self.from_file(wanted, &left.path)?.map(|f| (f, via)).map_err(|e| Unavailable { via: Some(left.via), ..e }))
+        Ok(self.read_file(wanted, &left.path)?.map(|f| (f, via)).map_err(|e| Unavailable { via: Some(left.via), ..e }))
     }
 
-    fn from_file(&self, wanted: &Wanted<'_>, path: &Path) -> Result<Result<Verified, Unavailable>, Error> {
+    fn read_file(&self, wanted: &Wanted<'_>, path: &Path) -> Result<Result<Verified, Unavailable>, Error> {
         let read = match File::open(path) {
             Ok(file) if file.metadata().is_ok_and(|m| m.is_file()) => self.keep(wanted, Box::new(file)),
             Ok(_) => return Ok(Err(Unavailable::new("it is not a file".to_owned()))),
@@ -180,7 +176,7 @@ impl Fetcher {
     }
 
     /// Reads an address, again after a pause if the fault may pass.
-    fn from_address(&self, wanted: &Wanted<'_>, ask: &Ask) -> Result<Result<Verified, Unavailable>, Error> {
+    fn ask_address(&self, wanted: &Wanted<'_>, ask: &Ask) -> Result<Result<Verified, Unavailable>, Error> {
         let mut pauses = self.config.pauses.iter();
         loop {
             let opened = match ask {

@@ -15,6 +15,8 @@ mod config;
 mod deb;
 mod error;
 mod fetcher;
+#[cfg(test)]
+mod fixture;
 mod http;
 mod lock;
 mod mirror;

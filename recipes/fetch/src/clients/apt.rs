@@ -7,10 +7,10 @@ use super::{
     Downloaded,
     run::{Run, directory},
 };
-use crate::{FetchConfig, fetcher::Unavailable};
+use crate::{CoordinateKind, FetchConfig, fetcher::Unavailable};
 use std::{path::Path, sync::OnceLock};
 
-const INSTEAD: &str = "name a mirror of the archive in the setting `debian` or ANNEAL_MIRROR_DEBIAN";
+const VIA: &str = "apt";
 const FILE: &str = "download";
 
 /// An archive that apt is set up with.
@@ -21,8 +21,8 @@ pub(crate) struct Archive {
 }
 
 /// Asks apt which archives it is set up with.
-fn archives(config: &FetchConfig, dir: &Path) -> Result<Vec<Archive>, Unavailable> {
-    let run = client(config, &config.clients.apt_get, dir, 0);
+fn archives(config: &FetchConfig, dir: &Path, instead: &str) -> Result<Vec<Archive>, Unavailable> {
+    let run = client(config, &config.clients.apt_get, dir, 0, instead);
     let answer = run.answer(["indextargets", "--no-release-info", "--format", "$(REPO_URI) $(RELEASE)"], &[])?;
     Ok(archives_in(&answer))
 }
@@ -49,33 +49,35 @@ pub(super) fn download(
     sha256: &str,
     limit: u64,
 ) -> Result<Downloaded, Unavailable> {
+    let kind = if security { CoordinateKind::DebianSecurity } else { CoordinateKind::Debian };
+    let instead = kind.instead();
     let keep = directory(&config.spool)?;
     let archives = match known.get() {
         Some(archives) => archives,
         None => {
-            let asked = archives(config, keep.path())?;
+            let asked =
+                archives(config, keep.path(), &instead).map_err(|e| Unavailable { via: Some(VIA.to_owned()), ..e })?;
             known.get_or_init(|| asked)
         }
     };
     let mut reasons = Vec::new();
     for archive in archives.iter().filter(|a| a.security == security) {
         let path = keep.path().join(FILE);
-        let run = client(config, &config.clients.apt_helper, keep.path(), limit);
+        let run = client(config, &config.clients.apt_helper, keep.path(), limit, &instead);
         let (address, hash) = (format!("{}/{pool}", archive.address), format!("SHA256:{sha256}"));
         match run.answer(["-q=2", "download-file", &address, &path.to_string_lossy(), &hash], &[]) {
-            Ok(_) => return Ok(Downloaded { path, via: "apt".to_owned(), _keep: Some(keep) }),
+            Ok(_) => return Ok(Downloaded { path, via: VIA.to_owned(), _keep: Some(keep) }),
             Err(reason) => reasons.push(reason.reason),
         }
     }
     if reasons.is_empty() {
-        let which = if security { "security archive" } else { "archive" };
-        reasons.push(format!("apt is set up with no {which}: add one, or {INSTEAD}"));
+        reasons.push(format!("apt is set up with no archive of this kind: add one, or {instead}"));
     }
-    Err(Unavailable { via: Some("apt".to_owned()), reason: reasons.join("; ") })
+    Err(Unavailable { via: Some(VIA.to_owned()), reason: reasons.join("; ") })
 }
 
-fn client<'a>(config: &'a FetchConfig, program: &'a Path, dir: &'a Path, limit: u64) -> Run<'a> {
-    Run { program, instead: INSTEAD, dir, cwd: None, limit, patience: config.patience }
+fn client<'a>(config: &'a FetchConfig, program: &'a Path, dir: &'a Path, limit: u64, instead: &'a str) -> Run<'a> {
+    Run { program, instead, dir, cwd: None, limit, patience: config.patience }
 }
 
 #[cfg(test)]

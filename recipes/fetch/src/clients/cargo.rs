@@ -9,13 +9,11 @@ use super::{
     Downloaded,
     run::{Run, directory},
 };
-use crate::{FetchConfig, fetcher::Unavailable};
+use crate::{CoordinateKind, FetchConfig, fetcher::Unavailable};
 use std::{
     fs,
     path::{Path, PathBuf},
 };
-
-const INSTEAD: &str = "name a download address in the setting `crate` or ANNEAL_MIRROR_CRATE";
 
 pub(super) fn download(config: &FetchConfig, name: &str, version: &str, limit: u64) -> Result<Downloaded, Unavailable> {
     let own = directory(&config.spool)?;
@@ -31,7 +29,7 @@ pub(super) fn download(config: &FetchConfig, name: &str, version: &str, limit: u
     let output = directory(&config.spool)?;
     let run = Run {
         program: &config.clients.cargo,
-        instead: INSTEAD,
+        instead: &CoordinateKind::Crate.instead(),
         dir: output.path(),
         cwd: Some(&home),
         limit,
@@ -44,7 +42,10 @@ pub(super) fn download(config: &FetchConfig, name: &str, version: &str, limit: u
         Some(path) => Ok(Downloaded { path, via, _keep: keep }),
         None => Err(Unavailable {
             via: Some(via),
-            reason: format!("cargo knows the crate but left no file of {limit} bytes: {INSTEAD}"),
+            reason: format!(
+                "cargo knows the crate but left no file of {limit} bytes: {}",
+                CoordinateKind::Crate.instead()
+            ),
         }),
     }
 }

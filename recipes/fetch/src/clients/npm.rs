@@ -7,10 +7,8 @@ use super::{
     Downloaded,
     run::{Run, directory},
 };
-use crate::{FetchConfig, fetcher::Unavailable};
+use crate::{CoordinateKind, FetchConfig, fetcher::Unavailable};
 use std::fs;
-
-const INSTEAD: &str = "name a registry in the setting `npm` or ANNEAL_MIRROR_NPM";
 
 pub(super) fn download(config: &FetchConfig, name: &str, version: &str, limit: u64) -> Result<Downloaded, Unavailable> {
     let via = || Some("npm".to_owned());
@@ -19,7 +17,7 @@ pub(super) fn download(config: &FetchConfig, name: &str, version: &str, limit: u
     fs::write(&project, "{}").map_err(|e| Unavailable::new(format!("cannot write {}: {e}", project.display())))?;
     let run = Run {
         program: &config.clients.npm,
-        instead: INSTEAD,
+        instead: &CoordinateKind::Npm.instead(),
         dir: keep.path(),
         cwd: None,
         limit,

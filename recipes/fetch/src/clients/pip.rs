@@ -8,10 +8,8 @@ use super::{
     Downloaded,
     run::{Run, directory},
 };
-use crate::{FetchConfig, fetcher::Unavailable};
+use crate::{CoordinateKind, FetchConfig, fetcher::Unavailable};
 use std::fs;
-
-const INSTEAD: &str = "name an index in the setting `pypi` or ANNEAL_MIRROR_PYPI";
 
 pub(super) fn download(
     config: &FetchConfig,
@@ -21,7 +19,8 @@ pub(super) fn download(
 ) -> Result<Downloaded, Unavailable> {
     let via = || Some("pip".to_owned());
     let Some(tags) = wheel_tags(file) else {
-        let reason = format!("pip would run the package's own script to download `{file}`: {INSTEAD}");
+        let reason =
+            format!("pip would run the package's own script to download `{file}`: {}", CoordinateKind::Pypi.instead());
         return Err(Unavailable { via: via(), reason });
     };
     let keep = directory(&config.spool)?;
@@ -30,7 +29,7 @@ pub(super) fn download(
         .map_err(|e| Unavailable::new(format!("cannot write {}: {e}", wanted.display())))?;
     let run = Run {
         program: &config.clients.python,
-        instead: INSTEAD,
+        instead: &CoordinateKind::Pypi.instead(),
         dir: keep.path(),
         cwd: None,
         limit,
