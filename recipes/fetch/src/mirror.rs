@@ -3,7 +3,7 @@
 //! | kind | a mirror is | the file lies at |
 //! |---|---|---|
 //! | debian, debian-security | the archive's base, above `pool/` | `BASE/POOL-PATH` |
-//! | crate | a download address as cargo's indexes give it: with `{crate}`, `{version}`, `{sha256-checksum}`, or a base | `BASE/NAME/VERSION/download` |
+//! | crate | a base, or an address with `{crate}`, `{version}`, `{sha256-checksum}` | `BASE/NAME/VERSION/download` |
 //! | pypi | a simple index | the link to FILE on the page `BASE/NAME/` |
 //! | npm | a registry | `BASE/NAME/-/NAME-VERSION.tgz` |
 

@@ -65,12 +65,15 @@ impl Apt<'_> {
             format!(
                 "Dir::State \"{dir}/state\";\nDir::State::status \"{dir}/status\";\nDir::Cache \"{dir}/cache\";\n\
                  Dir::Etc::Preferences \"{dir}/preferences\";\nDir::Etc::PreferencesParts \"/dev/null\";\n\
-                 APT::Architecture \"{ARCHITECTURE}\";\n#clear APT::Architectures;\nAPT::Architectures {{ \"{ARCHITECTURE}\"; }};\n\
-                 APT::Install-Recommends \"false\";\nAPT::Install-Suggests \"false\";\nAPT::Get::AllowUnauthenticated \"false\";\n\
+                 APT::Architecture \"{ARCHITECTURE}\";\n#clear APT::Architectures;\n\
+                 APT::Architectures {{ \"{ARCHITECTURE}\"; }};\n\
+                 APT::Install-Recommends \"false\";\nAPT::Install-Suggests \"false\";\n\
+                 APT::Get::AllowUnauthenticated \"false\";\n\
                  Acquire::AllowInsecureRepositories \"false\";\n\
                  Acquire::Languages \"none\";\nAcquire::IndexTargets::deb::DEP-11::DefaultEnabled \"false\";\n\
                  Acquire::IndexTargets::deb::DEP-11-icons::DefaultEnabled \"false\";\n\
-                 #clear APT::Update::Pre-Invoke;\n#clear APT::Update::Post-Invoke;\n#clear APT::Update::Post-Invoke-Success;\n\
+                 #clear APT::Update::Pre-Invoke;\n#clear APT::Update::Post-Invoke;\n\
+                 #clear APT::Update::Post-Invoke-Success;\n\
                  Debug::NoLocking \"true\";\n"
             ),
         )

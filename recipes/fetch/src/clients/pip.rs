@@ -50,7 +50,8 @@ pub(super) fn download(
     Ok(Downloaded { path, via: "pip".to_owned(), _keep: Some(keep) })
 }
 
-/// The options that make pip take a wheel for another platform than its own: `NAME-VERSION(-BUILD)-PYTHON-ABI-PLATFORM.whl`.
+/// The options that make pip take a wheel for another platform than its own, from its name
+/// `NAME-VERSION(-BUILD)-PYTHON-ABI-PLATFORM.whl`.
 fn wheel_tags(file: &str) -> Option<Vec<(&'static str, String)>> {
     let parts: Vec<&str> = file.strip_suffix(".whl")?.split('-').collect();
     let &[.., python, abi, platform] = parts.as_slice() else { return None };
