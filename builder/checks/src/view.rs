@@ -30,7 +30,6 @@ pub(crate) struct Layer<'a> {
 pub(crate) struct File<'a> {
     pub(crate) path: &'a str,
     pub(crate) digest: BlobDigest,
-    pub(crate) mode: u32,
     pub(crate) facts: Result<&'a FileFacts, &'a str>,
 }
 
@@ -120,7 +119,7 @@ impl<'a> View<'a> {
             .filter_map(|(path, node)| {
                 let digest = file_digest(node)?;
                 let facts = seen.files.get(&digest).map_or(Err("its bytes were not read"), Known::get);
-                Some(File { path, digest, mode: node.mode, facts })
+                Some(File { path, digest, facts })
             })
             .collect();
         view
