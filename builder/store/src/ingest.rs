@@ -3,7 +3,7 @@
 use crate::{
     Error, IngestRules, Result, Store,
     batch::Batch,
-    tree::inode_mode,
+    tree::{DIRECTORY_MODE, FILE_MODE, inode_mode},
     walk::{Found, Root, in_parallel, refused},
 };
 use anneal_content::{
@@ -123,16 +123,16 @@ fn directory_at<'f>(
     path: Option<TreePath>,
     modes: &BTreeMap<TreePath, u32>,
 ) -> Result<&'f mut Directory> {
-    let mut missing = path.clone();
-    while let Some(at) = missing.take() {
-        if forest.contains_key(&Some(at.clone())) {
-            break;
-        }
-        let mode = modes.get(&at).copied().unwrap_or(0o755);
-        let node = DirectoryNode { name: name_of(&at)?, digest: TreeDigest::from_bytes([0; 32]), size: 0, mode };
-        forest.entry(at.parent()).or_default().directories.push(node);
-        missing = at.parent();
-        forest.entry(Some(at)).or_default();
+    let (mut missing, mut at) = (Vec::new(), path.clone());
+    while let Some(directory) = at.take_if(|directory| !forest.contains_key(&Some(directory.clone()))) {
+        at = directory.parent();
+        missing.push(directory);
+    }
+    for directory in missing.into_iter().rev() {
+        let mode = modes.get(&directory).copied().unwrap_or(DIRECTORY_MODE);
+        let node = DirectoryNode { name: name_of(&directory)?, digest: TreeDigest::from_bytes([0; 32]), size: 0, mode };
+        forest.entry(directory.parent()).or_default().directories.push(node);
+        forest.entry(Some(directory)).or_default();
     }
     Ok(forest.entry(path).or_default())
 }
@@ -164,7 +164,7 @@ fn encode_one(
     }
     let (bytes, digest) = directory.encode();
     if let Sink::Store(batch) = sink {
-        batch.add_bytes(&bytes, inode_mode(0))?;
+        batch.add_bytes(&bytes, FILE_MODE)?;
     }
     Ok((digest, bytes.len() as u64))
 }

@@ -29,7 +29,7 @@ pub(crate) const FILE_MODE: u32 = 0o644;
 /// The mode of a tree's program.
 const PROGRAM_MODE: u32 = 0o755;
 /// The mode of a tree's own directory.
-const ROOT_MODE: u32 = 0o755;
+pub(crate) const DIRECTORY_MODE: u32 = 0o755;
 
 /// Which mode a blob's inode gets when it comes with a file of `mode`: most links then need no second inode.
 pub(crate) const fn inode_mode(mode: u32) -> u32 {
@@ -103,7 +103,7 @@ impl Store {
         for entry in entries.iter().rev().filter(|entry| entry.kind == EntryKind::Directory) {
             set_directory(&root.join(entry.path.as_str()), entry.mode)?;
         }
-        set_directory(root, ROOT_MODE)
+        set_directory(root, DIRECTORY_MODE)
     }
 }
 

@@ -42,8 +42,8 @@ fn child(act: Act) {
     let mut go = String::new();
     std::io::stdin().read_line(&mut go).unwrap();
     act(&store);
+    // the tracer takes this line for the acknowledgement
     println!("\ndone");
-    // to standard output, in a line that the tracer sees as the acknowledgement
     std::io::stdin().read_line(&mut go).unwrap();
 }
 
@@ -104,7 +104,9 @@ fn effects(test: &str) -> Option<Vec<String>> {
         ptrace::syscall(thread, signal).unwrap();
     }
     child.kill().unwrap();
-    child.wait().unwrap();
+    // the tracer has to take leave of the thread before its process can end
+    while waitpid(thread, Some(WaitPidFlag::__WALL)).is_ok_and(|status| !matches!(status, WaitStatus::Signaled(..))) {}
+    let _ = child.wait();
     Some(seen)
 }
 
