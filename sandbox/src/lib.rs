@@ -7,14 +7,24 @@
 //! longer change.
 
 mod cancel;
+mod cgroup;
 mod error;
+mod filter;
+mod host;
+mod launch;
 mod outcome;
+mod plan;
+mod program;
+mod slot;
 mod spec;
 
 pub use anneal_sandbox_op::{Op, listing};
 pub use cancel::CancelToken;
 pub use error::Error;
+pub use host::{FIRST_ID, HostFacts};
+pub use launch::run;
 pub use outcome::{Ended, Outcome, ProbeResult, Usage};
+pub use plan::operations;
 pub use spec::{HttpProbe, Kind, Limits, Mount, MountSource, Spec};
 
 /// The result of this crate's fallible functions.

@@ -1,5 +1,7 @@
 //! What a payload sees and what it may use: the input of every sandbox.
 
+mod check;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;

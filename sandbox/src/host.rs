@@ -1,0 +1,96 @@
+//! What this host offers to one run: an id, processors, kernel features.
+//!
+//! Root mode and rootless mode take the same steps; only the id behind the payload differs. Root gives each
+//! concurrent run a host user of its own, from [`FIRST_ID`] on, and maps it to the id the payload sees: a payload
+//! is then nobody on the host even if it breaks out, and two of them can't reach each other's files. Such a
+//! user owns nothing but the output directory of its run. Without root there is only the caller's own id to map,
+//! and the result says so.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use nix::sched::{CpuSet, sched_getaffinity};
+use nix::unistd::{Pid, getegid, geteuid};
+
+use crate::slot::{SLOTS, Slot};
+
+/// The first of the host ids that payloads run as; far from those that accounts and subordinate ranges use.
+pub const FIRST_ID: u32 = 4_200_000;
+
+/// The facts that decide how the operations look on this host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostFacts {
+    /// The host user behind the payload.
+    pub outside_uid: u32,
+    /// The host group behind the payload.
+    pub outside_gid: u32,
+    /// Whether the launcher may map ids that are not its own.
+    pub privileged: bool,
+    /// The processors this run is to use; empty where they can't be chosen.
+    pub cpus: Vec<u32>,
+    /// Whether the kernel has time namespaces.
+    pub time_namespace: bool,
+}
+
+impl HostFacts {
+    /// Looks at the host for one run.
+    pub(crate) fn gather(slot: &Slot, cpus: u32) -> Self {
+        let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
+        let own = FIRST_ID + slot.number();
+        let privileged = uid == 0 && mapped("/proc/self/uid_map", own) && mapped("/proc/self/gid_map", own);
+        let (outside_uid, outside_gid) = if privileged { (own, own) } else { (uid, gid) };
+        Self {
+            outside_uid,
+            outside_gid,
+            privileged,
+            cpus: choose(&available_cpus(), cpus, slot.number()),
+            time_namespace: fs::symlink_metadata("/proc/self/ns/time_for_children").is_ok_and(|m| m.ino() > 0),
+        }
+    }
+}
+
+/// Whether an id exists in the user namespace of the launcher, which may be a container's.
+fn mapped(map: &str, id: u32) -> bool {
+    let last = u64::from(FIRST_ID + SLOTS);
+    fs::read_to_string(map).is_ok_and(|text| {
+        text.lines().any(|line| {
+            let mut numbers = line.split_whitespace().map(|word| word.parse::<u64>().unwrap_or(0));
+            let (first, _, count) = (numbers.next(), numbers.next(), numbers.next());
+            let (first, count) = (first.unwrap_or(0), count.unwrap_or(0));
+            first <= u64::from(id) && last <= first.saturating_add(count)
+        })
+    })
+}
+
+/// The processors this process may use.
+fn available_cpus() -> Vec<u32> {
+    let Ok(set) = sched_getaffinity(Pid::from_raw(0)) else { return Vec::new() };
+    (0..CpuSet::count()).filter(|cpu| set.is_set(*cpu).unwrap_or(false)).filter_map(|cpu| u32::try_from(cpu).ok()).collect()
+}
+
+/// As many processors as declared, or all there are; runs with different slots start at different ones.
+fn choose(available: &[u32], wanted: u32, slot: u32) -> Vec<u32> {
+    let wanted = wanted as usize;
+    if wanted >= available.len() {
+        return available.to_vec();
+    }
+    let start = (slot as usize).wrapping_mul(wanted) % available.len();
+    let mut chosen: Vec<u32> = available.iter().cycle().skip(start).take(wanted).copied().collect();
+    chosen.sort_unstable();
+    chosen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn concurrent_runs_spread_over_the_processors() {
+        let available = [0, 1, 2, 3, 8];
+        assert_eq!(choose(&available, 2, 0), [0, 1]);
+        assert_eq!(choose(&available, 2, 1), [2, 3]);
+        assert_eq!(choose(&available, 2, 2), [0, 8]);
+        assert_eq!(choose(&available, 9, 3), available);
+        assert_eq!(choose(&[0], 2, 1), [0]);
+    }
+}

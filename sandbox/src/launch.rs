@@ -1,0 +1,115 @@
+//! Starts a sandbox, stays with it, and comes back when nothing of it is alive.
+
+mod failure;
+mod stage;
+mod watch;
+
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anneal_sandbox_op::{Op, encode};
+
+use crate::cgroup::Group;
+use crate::slot::Slot;
+use crate::{CancelToken, Error, HostFacts, Outcome, Result, Spec, operations, program};
+
+/// Runs a payload to its end, whatever ends it. Everything it writes to standard output and error goes to `log`.
+///
+/// Blocks the calling thread, which must live until it returns: the sandbox dies with that thread. Any number of threads
+/// may call it at once. When it returns, every process of the sandbox is dead.
+pub fn run(spec: &Spec, log: &mut dyn Write, cancel: &CancelToken) -> Result<Outcome> {
+    spec.check()?;
+    let slot = Slot::take()?;
+    let host = HostFacts::gather(&slot, spec.limits.cpus);
+    let ops = operations(spec, &host)?;
+    stage::prepare(spec, &host)?;
+    let mut group = Group::create(&spec.limits);
+    let mut not_enforced = std::mem::take(&mut group.missing);
+    not_enforced.extend(host_gaps(spec, &host, &group));
+    let started_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as u64);
+    let sandbox = Sandbox::start(&ops, &group, &host)?;
+    let seen = watch::Watch::new(spec, sandbox, group, log, cancel).run()?;
+    not_enforced.extend(seen.degraded);
+    Ok(Outcome {
+        ended: seen.ended,
+        exec_ns: seen.exec_ns,
+        exit_ns: seen.exit_ns,
+        started_ms,
+        log_bytes: seen.log_bytes,
+        limits_not_enforced: not_enforced,
+        usage: seen.usage,
+        probe: seen.probe,
+    })
+}
+
+/// What this host can't give to this spec.
+fn host_gaps(spec: &Spec, host: &HostFacts, group: &Group) -> Vec<String> {
+    let mut gaps = Vec::new();
+    if host.outside_uid == 0 && !group.limits_pids {
+        gaps.push("pids: no pids control group, and the superuser's processes are not counted".to_owned());
+    }
+    if !host.privileged {
+        gaps.push(format!("own user: runs share host user {}; run as root for one each", host.outside_uid));
+    }
+    if host.cpus.len() < spec.limits.cpus as usize {
+        gaps.push(format!("cpus: {} declared, {} available", spec.limits.cpus, host.cpus.len()));
+    }
+    gaps
+}
+
+/// A started init program and this side of its pipes.
+#[derive(Debug)]
+struct Sandbox {
+    /// The process that makes the namespaces and ends.
+    maker: Child,
+    control: UnixStream,
+    log: OwnedFd,
+}
+
+fn launch(action: &'static str) -> impl Fn(io::Error) -> Error {
+    move |source| Error::Launch { action, source }
+}
+
+impl Sandbox {
+    /// Starts the init program, puts it into its group, and sends it the list.
+    fn start(ops: &[Op], group: &Group, host: &HostFacts) -> Result<Self> {
+        let message = encode(ops).map_err(|error| Error::Control { reason: error.to_string() })?;
+        let (control, theirs) = UnixStream::pair().map_err(launch("make the control socket"))?;
+        let (log, output) = io::pipe().map_err(launch("make the log pipe"))?;
+        if host.privileged {
+            // A payload may open its own standard output again by name, as servers that log to `/dev/stdout` do.
+            let owner = Some(host.outside_uid.into());
+            nix::unistd::fchown(output.as_fd(), owner, None)
+                .map_err(|errno| Error::Launch { action: "give the log pipe to the payload", source: errno.into() })?;
+        }
+        let errors = output.try_clone().map_err(launch("make the log pipe"))?;
+        let mut command = Command::new(program::path()?);
+        command.env_clear().current_dir("/");
+        command.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(output).stderr(errors);
+        let maker = command.spawn().map_err(launch("start the init program"))?;
+        // With the command go this process's copies of the other ends.
+        drop(command);
+        let mut sandbox = Self { maker, control, log: log.into() };
+        if let Err(error) = sandbox.hand_over(&message, group) {
+            sandbox.abandon();
+            return Err(error);
+        }
+        Ok(sandbox)
+    }
+
+    fn hand_over(&mut self, message: &[u8], group: &Group) -> Result<()> {
+        group.add(self.maker.id()).map_err(launch("fill the control group"))?;
+        self.control.write_all(message).map_err(launch("send the operations"))?;
+        self.control.set_nonblocking(true).map_err(launch("prepare the control socket"))
+    }
+
+    /// Ends the maker, which has not made anything yet.
+    fn abandon(mut self) {
+        // Either fails only if it is gone already.
+        let _ = self.maker.kill();
+        let _ = self.maker.wait();
+    }
+}

@@ -1,0 +1,75 @@
+//! Looks at the host paths of a spec before anything starts, and gives output directories to the payload's user.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use nix::unistd::fchown;
+
+use crate::{Error, HostFacts, MountSource, Result, Spec};
+
+/// The bit that lets others search a directory.
+const OTHERS_SEARCH: u32 = 0o001;
+
+/// Checks every path and prepares the outputs.
+pub(super) fn prepare(spec: &Spec, host: &HostFacts) -> Result<()> {
+    for (index, path) in spec.root.iter().enumerate() {
+        directory(&format!("root[{index}]"), path)?;
+    }
+    for (index, mount) in spec.mounts.iter().enumerate() {
+        let field = format!("mounts[{index}].source");
+        match &mount.source {
+            MountSource::Trees(paths) => {
+                for (layer, path) in paths.iter().enumerate() {
+                    directory(&format!("{field}[{layer}]"), path)?;
+                }
+            }
+            MountSource::File(path) => file(&field, path)?,
+            MountSource::Output(path) => output(&field, path, host)?,
+            MountSource::Scratch { .. } => {}
+        }
+    }
+    Ok(())
+}
+
+fn wrong(field: &str, path: &Path, expected: &'static str, source: io::Error) -> Error {
+    Error::HostPath { field: field.to_owned(), path: path.to_path_buf(), expected, source }
+}
+
+fn directory(field: &str, path: &Path) -> Result<()> {
+    let expected = "a directory that is there and no symbolic link";
+    let found = fs::symlink_metadata(path).map_err(|e| wrong(field, path, expected, e))?;
+    if found.is_dir() { Ok(()) } else { Err(wrong(field, path, expected, io::ErrorKind::NotADirectory.into())) }
+}
+
+fn file(field: &str, path: &Path) -> Result<()> {
+    let expected = "a regular file that is there and no symbolic link";
+    let found = fs::symlink_metadata(path).map_err(|e| wrong(field, path, expected, e))?;
+    if found.is_file() { Ok(()) } else { Err(wrong(field, path, expected, io::ErrorKind::InvalidInput.into())) }
+}
+
+/// An output directory: real, out of reach of other users, and the payload's own.
+fn output(field: &str, path: &Path, host: &HostFacts) -> Result<()> {
+    let expected = "a directory that is there and no symbolic link";
+    let failed = |e: io::Error| wrong(field, path, expected, e);
+    let directory: File = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW)
+        .open(path)
+        .map_err(failed)?;
+    let above = path.parent().unwrap_or(path).canonicalize().map_err(failed)?;
+    let mut closed = false;
+    for dir in above.ancestors() {
+        closed |= fs::metadata(dir).map_err(failed)?.mode() & OTHERS_SEARCH == 0;
+    }
+    if !closed {
+        return Err(Error::OutputExposed { path: path.to_path_buf() });
+    }
+    if host.privileged {
+        let (uid, gid) = (host.outside_uid.into(), host.outside_gid.into());
+        fchown(directory.as_fd(), Some(uid), Some(gid)).map_err(|errno| failed(errno.into()))?;
+    }
+    Ok(())
+}

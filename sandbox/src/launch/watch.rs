@@ -1,0 +1,317 @@
+//! The launcher's side of a run: passes the log on, counts time and bytes, ends what goes too far.
+
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use anneal_sandbox_op::{Event, Failure, decode, frame_length};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::waitpid;
+use nix::time::{ClockId, clock_gettime};
+use nix::unistd::Pid;
+
+use super::{Sandbox, failure, launch};
+use crate::cgroup::Group;
+use crate::{CancelToken, Ended, Error, Limits, ProbeResult, Result, Spec, Usage};
+
+/// How often cancellation and memory are looked at; also how late either may be noticed.
+const TICK: Duration = Duration::from_millis(50);
+/// Bytes read from the log at once.
+const CHUNK: usize = 64 << 10;
+
+/// What was seen of a run.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) ended: Ended,
+    pub(super) exec_ns: u64,
+    pub(super) exit_ns: u64,
+    pub(super) log_bytes: u64,
+    pub(super) degraded: Vec<String>,
+    pub(super) usage: Usage,
+    pub(super) probe: Option<ProbeResult>,
+}
+
+/// A run being watched.
+pub(super) struct Watch<'a> {
+    spec: &'a Spec,
+    sandbox: Sandbox,
+    group: Group,
+    log: &'a mut dyn Write,
+    cancel: &'a CancelToken,
+    started: Instant,
+    last_output: Instant,
+    log_bytes: u64,
+    log_open: bool,
+    /// Bytes of events that are not whole yet.
+    pending: Vec<u8>,
+    /// Process 1, once it exists.
+    init: Option<Pid>,
+    /// Why it was ended from here.
+    stopped: Option<Ended>,
+    log_error: Option<io::Error>,
+    failed: Option<Failure>,
+    exec_ns: Option<u64>,
+    report: Option<Event>,
+    degraded: Vec<String>,
+}
+
+impl<'a> Watch<'a> {
+    pub(super) fn new(
+        spec: &'a Spec,
+        sandbox: Sandbox,
+        group: Group,
+        log: &'a mut dyn Write,
+        cancel: &'a CancelToken,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            spec,
+            sandbox,
+            group,
+            log,
+            cancel,
+            started: now,
+            last_output: now,
+            log_bytes: 0,
+            log_open: true,
+            pending: Vec::new(),
+            init: None,
+            stopped: None,
+            log_error: None,
+            failed: None,
+            exec_ns: None,
+            report: None,
+            degraded: Vec::new(),
+        }
+    }
+
+    /// Stays until every process is dead.
+    pub(super) fn run(mut self) -> Result<Seen> {
+        let watched = self.watch();
+        if watched.is_err() {
+            self.stop(Ended::Cancelled);
+        }
+        let how = self.bury();
+        watched?;
+        self.drain()?;
+        let exit_ns = monotonic_ns();
+        self.conclude(exit_ns, how)
+    }
+
+    /// Until the control socket closes, which means that no process is left to report anything.
+    fn watch(&mut self) -> Result<()> {
+        fcntl(&self.sandbox.log, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(|e| launch("watch the log")(e.into()))?;
+        loop {
+            self.enforce();
+            let (log, control) = self.poll()?;
+            if log {
+                self.read_log()?;
+            }
+            if control && !self.read_events()? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Sleeps until there is something to read or to look at.
+    fn poll(&self) -> Result<(bool, bool)> {
+        let limits: &Limits = &self.spec.limits;
+        let next = [
+            (self.started + limits.wall).saturating_duration_since(Instant::now()),
+            (self.last_output + limits.silence).saturating_duration_since(Instant::now()),
+            TICK,
+        ];
+        let wait = next.into_iter().min().unwrap_or(TICK).as_millis().saturating_add(1);
+        let mut watched = [
+            PollFd::new(self.sandbox.control.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.sandbox.log.as_fd(), PollFlags::POLLIN),
+        ];
+        let count = if self.log_open { 2 } else { 1 };
+        let watched = watched.get_mut(..count).unwrap_or_default();
+        match poll(watched, PollTimeout::from(u16::try_from(wait).unwrap_or(u16::MAX))) {
+            Ok(_) | Err(nix::Error::EINTR) => {}
+            Err(errno) => return Err(launch("wait for the sandbox")(errno.into())),
+        }
+        let ready = |index: usize| watched.get(index).is_some_and(|fd| fd.any().unwrap_or(false));
+        Ok((ready(1), ready(0)))
+    }
+
+    /// Ends the run if a limit is passed or the caller wants it.
+    fn enforce(&mut self) {
+        if self.stopped.is_none() {
+            let limits = &self.spec.limits;
+            let reason = if self.cancel.is_cancelled() {
+                Some(Ended::Cancelled)
+            } else if self.log_bytes > limits.log_bytes {
+                Some(Ended::LogLimit)
+            } else if self.started.elapsed() >= limits.wall {
+                Some(Ended::WallLimit)
+            } else if self.last_output.elapsed() >= limits.silence {
+                Some(Ended::SilenceLimit)
+            } else if self.group.out_of_memory() {
+                Some(Ended::MemoryLimit)
+            } else {
+                self.log_error.is_some().then_some(Ended::Cancelled)
+            };
+            if let Some(reason) = reason {
+                self.stop(reason);
+            }
+        }
+    }
+
+    /// Kills process 1, and with it the namespace; at once, or as soon as there is one.
+    fn stop(&mut self, reason: Ended) {
+        self.stopped.get_or_insert(reason);
+        if let Some(init) = self.init {
+            // It is our child and not waited for yet, so the id is still its own; it may be dead already.
+            let _ = kill(init, Signal::SIGKILL);
+        }
+    }
+
+    fn read_log(&mut self) -> Result<()> {
+        let mut chunk = vec![0; CHUNK];
+        match nix::unistd::read(&self.sandbox.log, &mut chunk) {
+            Ok(0) => self.log_open = false,
+            Ok(length) => {
+                let left = self.spec.limits.log_bytes.saturating_sub(self.log_bytes);
+                self.log_bytes = self.log_bytes.saturating_add(length as u64);
+                self.last_output = Instant::now();
+                let kept = usize::try_from(left).unwrap_or(usize::MAX).min(length);
+                if self.log_error.is_none()
+                    && let Err(error) = self.log.write_all(chunk.get(..kept).unwrap_or_default())
+                {
+                    self.log_error = Some(error);
+                }
+            }
+            Err(nix::Error::EAGAIN | nix::Error::EINTR) => {}
+            Err(errno) => return Err(launch("read the log")(errno.into())),
+        }
+        Ok(())
+    }
+
+    /// Reads what the init program says; false once it says nothing more.
+    fn read_events(&mut self) -> Result<bool> {
+        let mut chunk = vec![0; CHUNK];
+        match self.sandbox.control.read(&mut chunk) {
+            Ok(0) => return Ok(false),
+            Ok(length) => self.pending.extend_from_slice(chunk.get(..length).unwrap_or_default()),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            // Its end was closed with something unread in it, as a program that dies does.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(false),
+            Err(error) => return Err(launch("read the control socket")(error)),
+        }
+        while let Some(event) = self.next_event()? {
+            self.note(event);
+        }
+        Ok(true)
+    }
+
+    fn next_event(&mut self) -> Result<Option<Event>> {
+        let broken = |error: anneal_sandbox_op::WireError| Error::Control { reason: error.to_string() };
+        let Some((prefix, rest)) = self.pending.split_first_chunk::<4>() else { return Ok(None) };
+        let length = frame_length(*prefix).map_err(broken)?;
+        let Some(message) = rest.get(..length) else { return Ok(None) };
+        let event = decode(message).map_err(broken)?;
+        self.pending.drain(..4 + length);
+        Ok(Some(event))
+    }
+
+    fn note(&mut self, event: Event) {
+        match event {
+            Event::Entered { pid } => {
+                self.init = Some(Pid::from_raw(pid));
+                if let Some(reason) = self.stopped {
+                    self.stop(reason);
+                }
+            }
+            Event::Started { exec_ns } => self.exec_ns = Some(exec_ns),
+            Event::Degraded { what } => self.degraded.push(what),
+            Event::Failed(failure) => {
+                self.failed.get_or_insert(failure);
+            }
+            ended @ Event::Ended { .. } => self.report = Some(ended),
+        }
+    }
+
+    /// Waits for process 1 and its maker. Once the first wait returns, the namespace is empty.
+    fn bury(&mut self) -> String {
+        let mut how = "no status".to_owned();
+        if let Some(init) = self.init {
+            if self.stopped.is_some() || self.failed.is_some() {
+                // It may be dead already.
+                let _ = kill(init, Signal::SIGKILL);
+            }
+            how = loop {
+                match waitpid(init, None) {
+                    Err(nix::Error::EINTR) => {}
+                    Ok(status) => break format!("{status:?}"),
+                    Err(errno) => break errno.to_string(),
+                }
+            };
+        }
+        if let Ok(status) = self.sandbox.maker.wait()
+            && self.init.is_none()
+        {
+            how = status.to_string();
+        }
+        how
+    }
+
+    /// Takes what is still in the pipe.
+    fn drain(&mut self) -> Result<()> {
+        while self.log_open {
+            let before = self.log_bytes;
+            self.read_log()?;
+            if self.log_bytes == before {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn conclude(mut self, now: u64, how: String) -> Result<Seen> {
+        if let Some(source) = self.log_error {
+            return Err(Error::Log { source });
+        }
+        let over_memory = self.group.out_of_memory();
+        let mut seen = Seen {
+            ended: Ended::Cancelled,
+            exec_ns: self.exec_ns.unwrap_or(now),
+            exit_ns: now,
+            log_bytes: self.log_bytes,
+            degraded: self.degraded,
+            usage: Usage::default(),
+            probe: None,
+        };
+        let by_itself = match self.report {
+            Some(Event::Ended { exit_ns, code, signal, probe, user_ms, system_ms, max_rss_kib }) => {
+                seen.exit_ns = exit_ns;
+                seen.usage = Usage { user_ms, system_ms, max_rss_kib };
+                seen.probe = probe.map(|answer| ProbeResult {
+                    status: answer.status,
+                    body: answer.body,
+                    answered_after_ms: answer.answered_after_ms,
+                    stopped_cleanly: answer.stopped_cleanly,
+                });
+                code.map(Ended::Exited).or(signal.map(Ended::Signaled))
+            }
+            _ => None,
+        };
+        let over_log = (self.log_bytes > self.spec.limits.log_bytes).then_some(Ended::LogLimit);
+        let memory = over_memory.then_some(Ended::MemoryLimit);
+        seen.ended = match (self.stopped.or(memory).or(over_log), self.failed, by_itself) {
+            (Some(reason), _, _) => reason,
+            (None, Some(failed), _) => return Err(failure::explain(self.spec, failed)),
+            (None, None, Some(ended)) => ended,
+            (None, None, None) => return Err(Error::InitLost { how }),
+        };
+        Ok(seen)
+    }
+}
+
+fn monotonic_ns() -> u64 {
+    clock_gettime(ClockId::CLOCK_MONOTONIC)
+        .map_or(0, |time| (time.tv_sec() as u64).saturating_mul(1_000_000_000).saturating_add(time.tv_nsec() as u64))
+}

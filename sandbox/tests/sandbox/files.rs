@@ -1,0 +1,124 @@
+//! Inputs can be read and not changed, outputs are there afterwards, and nothing else is.
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+use anneal_sandbox::{Error, MountSource};
+
+use crate::bench::{Bench, needs_sandbox};
+
+#[test]
+fn a_path_that_was_not_declared_is_absent() {
+    needs_sandbox!();
+    let bench = Bench::new();
+    let tree = bench.tree("undeclared", "secret", "x");
+    for path in [tree.join("secret").to_str().unwrap(), "/etc/passwd", "/root", "/home", "/usr/bin/env", "/sys"] {
+        let said = bench.says(&["read", path]);
+        assert!(said.contains("No such file or directory"), "{said}");
+    }
+    assert_eq!(bench.says(&["list", "/"]), "dev payload proc tmp\n");
+    assert_eq!(
+        bench.says(&["list", "/dev"]),
+        "fd full null ptmx pts random shm stderr stdin stdout tty urandom zero\n"
+    );
+}
+
+#[test]
+fn inputs_can_be_read_and_not_changed() {
+    needs_sandbox!();
+    let mut bench = Bench::new();
+    let tree = bench.tree("a", "etc/hosts", "from a tree");
+    let file = bench.tree("b", "file", "a file").join("file");
+    let many: Vec<_> = (0..300).map(|n| bench.tree(&format!("many{n}"), &format!("file{n}"), &n.to_string())).collect();
+    bench.mount("/src", MountSource::Trees(vec![tree]));
+    bench.mount("/src/etc/one", MountSource::File(file));
+    bench.mount("/sysroot", MountSource::Trees(many.clone()));
+    bench.mount("/empty", MountSource::Trees(Vec::new()));
+    assert_eq!(bench.says(&["read", "/src/etc/hosts"]), "from a tree");
+    assert_eq!(bench.says(&["read", "/src/etc/one"]), "a file");
+    assert_eq!(bench.says(&["list", "/sysroot"]).split(' ').count(), 300);
+    assert_eq!(bench.says(&["read", "/sysroot/file299"]), "299");
+    assert_eq!(bench.says(&["list", "/empty"]), "\n");
+    for path in ["/src/etc/hosts", "/src/etc/one", "/src/new", "/sysroot/file3", "/sysroot/new", "/empty/new", "/payload"] {
+        let said = bench.says(&["write", path, "changed"]);
+        assert!(said.starts_with("held") && said.contains("Read-only"), "{said}");
+    }
+    assert_eq!(std::fs::read_to_string(many[3].join("file3")).unwrap(), "3");
+}
+
+#[test]
+fn the_first_of_two_trees_is_on_top() {
+    needs_sandbox!();
+    let mut bench = Bench::new();
+    let (upper, lower) = (bench.tree("upper", "file", "upper"), bench.tree("lower", "file", "lower"));
+    bench.mount("/both", MountSource::Trees(vec![upper.clone(), lower, upper]));
+    assert_eq!(bench.says(&["read", "/both/file"]), "upper");
+}
+
+#[test]
+fn what_is_written_to_an_output_is_there_afterwards() {
+    needs_sandbox!();
+    let mut bench = Bench::new();
+    let out = bench.output("/out");
+    bench.says(&["write", "/out/file", "made"]);
+    assert_eq!(std::fs::read_to_string(out.join("file")).unwrap(), "made");
+    let made = std::fs::metadata(out.join("file")).unwrap();
+    assert_eq!(made.mode() & 0o7777, 0o644);
+    assert_ne!(made.uid(), 0, "the payload is the superuser of the host");
+}
+
+#[test]
+fn a_writable_root_takes_files_and_the_tree_beneath_stays_as_it_was() {
+    needs_sandbox!();
+    let mut bench = Bench::new();
+    bench.spec.writable_root = true;
+    assert!(bench.says(&["write", "/new", "x"]).starts_with("escaped"));
+    assert_eq!(std::fs::read_dir(&bench.spec.root[0]).unwrap().count(), 1);
+}
+
+#[test]
+fn scratch_space_ends_where_its_limit_is() {
+    needs_sandbox!();
+    let bench = Bench::new();
+    assert!(bench.says(&["eat-files", "/tmp/big"]).contains("No space left"));
+}
+
+#[test]
+fn an_output_that_others_could_reach_is_refused() {
+    needs_sandbox!();
+    let mut bench = Bench::new();
+    let out = bench.output("/out");
+    // The directory above must be open all the way, as a directory in the temporary one would be.
+    let parent = out.parent().unwrap();
+    std::fs::set_permissions(parent, std::fs::Permissions::from_mode(0o755)).unwrap();
+    if parent.ancestors().skip(1).all(|dir| std::fs::metadata(dir).unwrap().mode() & 1 == 1) {
+        assert!(matches!(bench.run(&["true"]), Err(Error::OutputExposed { .. })));
+    }
+    std::fs::set_permissions(parent, std::fs::Permissions::from_mode(0o700)).unwrap();
+    bench.says(&["true"]);
+}
+
+#[test]
+fn a_missing_tree_a_linked_output_and_a_missing_program_are_named() {
+    needs_sandbox!();
+    let mut bench = Bench::new();
+    let link = bench.tree("real", "x", "x").with_file_name("link");
+    std::os::unix::fs::symlink("/etc", &link).unwrap();
+    let check = |bench: &Bench, words: &[&str]| {
+        let error = bench.run(&["true"]).unwrap_err().to_string();
+        assert!(words.iter().all(|word| error.contains(word)), "{error}");
+    };
+    bench.mount("/x", MountSource::Trees(vec!["/nowhere/at/all".into()]));
+    check(&bench, &["mounts[1].source[0]", "/nowhere/at/all"]);
+    bench.spec.mounts.pop();
+    bench.mount("/x", MountSource::Output(link));
+    check(&bench, &["mounts[1].source", "symbolic link"]);
+    bench.spec.mounts.pop();
+    bench.spec.cwd = "/nowhere".into();
+    check(&bench, &["cwd", "/nowhere"]);
+    bench.spec.cwd = "/".into();
+    bench.spec.argv = vec!["missing".to_owned()];
+    let error = anneal_sandbox::run(&bench.spec, &mut Vec::new(), &Default::default()).unwrap_err();
+    assert!(matches!(&error, Error::Exec { program, .. } if program == "missing"), "{error:?}");
+    bench.spec.argv = vec!["payload".to_owned(), "true".to_owned()];
+    assert!(anneal_sandbox::run(&bench.spec, &mut Vec::new(), &Default::default()).unwrap().succeeded());
+}

@@ -1,0 +1,118 @@
+//! Nothing of the host can be reached or seen.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
+
+use crate::bench::{Bench, needs_sandbox};
+
+#[test]
+fn a_build_that_tries_the_network_finds_none() {
+    needs_sandbox!();
+    let canary = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = canary.local_addr().unwrap().to_string();
+    let bench = Bench::new();
+    for address in [address.as_str(), "169.254.169.254:80", "192.0.2.1:443", "[::1]:1"] {
+        let said = bench.says(&["connect", address]);
+        assert!(said.starts_with("held"), "{said}");
+    }
+    canary.set_nonblocking(true).unwrap();
+    assert!(canary.accept().is_err(), "the canary on the host's loopback was reached");
+    assert!(bench.says(&["facts"]).contains("\ninterfaces: lo\n"));
+}
+
+#[test]
+fn an_abstract_socket_of_the_host_is_out_of_reach() {
+    needs_sandbox!();
+    let name = format!("anneal-test-{}", std::process::id());
+    let _canary = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+    let said = Bench::new().says(&["abstract", &name]);
+    assert!(said.starts_with("held"), "{said}");
+}
+
+#[test]
+fn every_way_to_more_privilege_is_refused() {
+    needs_sandbox!();
+    let said = Bench::new().says(&["refused"]);
+    let escaped: Vec<&str> = said.lines().filter(|line| !line.starts_with("held")).collect();
+    assert!(escaped.is_empty(), "{escaped:#?}");
+    assert!(said.lines().count() > 40, "{said}");
+}
+
+#[test]
+fn the_environment_is_the_given_one_and_nothing_else() {
+    needs_sandbox!();
+    let mut bench = Bench::new();
+    bench.spec.env = BTreeMap::from([("B".to_owned(), "2 = two".to_owned()), ("A".to_owned(), String::new())]);
+    assert_eq!(bench.says(&["environment"]), "A=\nB=2 = two\n");
+}
+
+#[test]
+fn a_payload_starts_as_a_plain_user_with_nothing_open_and_no_privilege() {
+    needs_sandbox!();
+    let mut bench = Bench::new();
+    bench.spec.uid = 1234;
+    bench.spec.gid = 567;
+    let said = bench.says(&["facts"]);
+    for fact in [
+        "fds: 0 1 2 3",
+        "uid: 1234",
+        "gid: 567",
+        "umask: 0022",
+        "personality: 40000",
+        "cwd: /tmp",
+        "cpus: 1",
+        "hostname: anneal",
+        "boot: 616e6e65-616c-4000-8000-000000000000",
+        "CapInh: 0000000000000000",
+        "CapPrm: 0000000000000000",
+        "CapEff: 0000000000000000",
+        "CapBnd: 0000000000000000",
+        "CapAmb: 0000000000000000",
+        "NoNewPrivs: 1",
+        "Seccomp: 2",
+        "SigBlk: 0000000000000000",
+        "interfaces: lo",
+        "pids: [1, 2]",
+        "pid: 2",
+        "session: 2",
+    ] {
+        assert!(said.lines().any(|line| line == fact), "{fact} is missing in\n{said}");
+    }
+    let up = said.lines().find_map(|line| line.strip_prefix("up: ")).unwrap();
+    assert!(up.parse::<u64>().unwrap() < 10, "up for {up} s");
+}
+
+#[test]
+fn the_machine_that_proc_shows_is_not_this_one() {
+    needs_sandbox!();
+    let mut bench = Bench::new();
+    bench.spec.limits.cpus = 3;
+    assert_eq!(bench.says(&["read", "/proc/cpuinfo"]).matches("processor").count(), 3);
+    assert!(bench.says(&["read", "/proc/meminfo"]).starts_with("MemTotal:        4194304 kB\n"));
+    assert_eq!(bench.says(&["read", "/proc/uptime"]), "0.00 0.00\n");
+    assert_eq!(bench.says(&["read", "/proc/loadavg"]), "0.00 0.00 0.00 1/1 1\n");
+    assert!(bench.says(&["read", "/proc/version"]).starts_with("Linux version 6.1.0-anneal"));
+    assert_eq!(bench.says(&["list", "/proc/fs"]), "\n");
+}
+
+#[test]
+fn two_runs_at_once_see_neither_each_other_nor_each_others_files() {
+    needs_sandbox!();
+    std::thread::scope(|scope| {
+        let runs: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    let bench = Bench::new();
+                    (bench.says(&["facts"]), bench.says(&["list", "/tmp"]))
+                })
+            })
+            .collect();
+        for run in runs {
+            let (facts, files) = run.join().unwrap();
+            assert!(facts.contains("pids: [1, 2]"), "{facts}");
+            assert_eq!(files, "\n");
+        }
+    });
+}

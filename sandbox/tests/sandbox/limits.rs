@@ -1,0 +1,78 @@
+//! Each limit ends a run that passes it, soon, and is named.
+
+use std::time::{Duration, Instant};
+
+use anneal_sandbox::{CancelToken, Ended};
+
+use crate::bench::{Bench, needs_sandbox};
+
+/// How long after its limit a run may still take to end.
+const GRACE: Duration = Duration::from_secs(2);
+
+#[test]
+fn wall_time_ends_a_payload_that_ignores_every_signal() {
+    needs_sandbox!();
+    let mut bench = Bench::new();
+    bench.spec.limits.wall = Duration::from_millis(300);
+    let start = Instant::now();
+    let (outcome, log) = bench.run(&["stubborn"]).unwrap();
+    assert_eq!(outcome.ended, Ended::WallLimit);
+    assert!(log.contains("still here"));
+    assert!(start.elapsed() < bench.spec.limits.wall + GRACE);
+}
+
+#[test]
+fn silence_ends_a_payload_that_says_nothing() {
+    needs_sandbox!();
+    let mut bench = Bench::new();
+    bench.spec.limits.silence = Duration::from_millis(300);
+    assert_eq!(bench.run(&["sleep", "60"]).unwrap().0.ended, Ended::SilenceLimit);
+}
+
+#[test]
+fn a_flood_of_output_ends_at_the_log_limit_and_what_was_within_is_kept() {
+    needs_sandbox!();
+    let mut bench = Bench::new();
+    bench.spec.limits.log_bytes = 100_000;
+    let (outcome, log) = bench.run(&["flood"]).unwrap();
+    assert_eq!(outcome.ended, Ended::LogLimit);
+    assert_eq!(log.len(), 100_000);
+}
+
+#[test]
+fn memory_ends_a_payload_or_the_result_says_that_it_is_not_enforced() {
+    needs_sandbox!();
+    let mut bench = Bench::new();
+    bench.spec.limits.memory_bytes = 64 << 20;
+    let (outcome, _) = bench.run(&["true"]).unwrap();
+    if outcome.limits_not_enforced.iter().any(|limit| limit.starts_with("memory: ")) {
+        return;
+    }
+    assert_eq!(bench.run(&["eat"]).unwrap().0.ended, Ended::MemoryLimit);
+    bench.says(&["true"]);
+}
+
+#[test]
+fn forking_stops_at_the_limit_of_processes() {
+    needs_sandbox!();
+    let mut bench = Bench::new();
+    bench.spec.limits.pids = 20;
+    let said = bench.says(&["forks"]);
+    assert!(said.starts_with("held: after 19 processes"), "{said}");
+}
+
+#[test]
+fn cancelling_ends_a_run_and_a_run_that_starts_later() {
+    needs_sandbox!();
+    let bench = Bench::new();
+    let cancel = CancelToken::new();
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| bench.run_until(&["sleep", "60"], &cancel));
+        std::thread::sleep(Duration::from_millis(200));
+        let start = Instant::now();
+        cancel.cancel();
+        assert_eq!(run.join().unwrap().unwrap().0.ended, Ended::Cancelled);
+        assert!(start.elapsed() < GRACE);
+    });
+    assert_eq!(bench.run_until(&["sleep", "60"], &cancel).unwrap().0.ended, Ended::Cancelled);
+}

@@ -1,0 +1,11 @@
+//! What a sandbox promises, tried on this host with a program that wants out.
+//!
+//! The tests run as whoever runs them; as root, [`rootless`] runs all of them once more as an ordinary user.
+//! Where the host forbids user namespaces each test says that it is skipped.
+
+mod bench;
+mod files;
+mod isolation;
+mod limits;
+mod lifecycle;
+mod rootless;
