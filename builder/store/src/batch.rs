@@ -161,7 +161,7 @@ impl<'a> Batch<'a> {
         if pending.is_empty() {
             return Ok(());
         }
-        self.store.may_write(&self.dir, 0)?;
+        self.store.may_record()?;
         let (count, file_system) = (pending.len(), self.start()?);
         let temporaries = pending.values().map(|(path, _)| path.as_path());
         self.store.poison(sync_all(count, temporaries, file_system, &self.dir))?;

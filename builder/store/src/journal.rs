@@ -148,7 +148,7 @@ impl Store {
             let what = format!("an event of {} bytes", event.len());
             return Err(Error::TooLong { what, limit: EVENT_BYTES_MAX });
         }
-        self.inner.may_write(&self.inner.layout.head(), 0)?;
+        self.inner.may_record()?;
         let mut guard = lock(&self.inner.head);
         let Some(head) = guard.as_mut() else { return Err(Error::ReadOnly { dir: self.dir().to_owned() }) };
         let first = head.count;

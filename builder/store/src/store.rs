@@ -12,9 +12,10 @@ use std::{
     },
 };
 
-/// What a writer leaves free on the disk, so that the database can always finish what it began and a full store can
-/// still be read and collected.
-pub const RESERVE_BYTES: u64 = 16 << 20;
+/// What content leaves free on the disk, so that a full store can still take events, be read and be collected.
+pub const RESERVE_BYTES: u64 = 32 << 20;
+/// What records leave free: the database must never run out of space in the middle of its own work.
+const RECORD_RESERVE_BYTES: u64 = RESERVE_BYTES / 2;
 
 /// A store of blobs, trees, results, events and records. Cheap to clone; all clones are one store.
 #[derive(Debug, Clone)]
@@ -76,8 +77,12 @@ impl Store {
 }
 
 impl Inner {
-    /// Whether a write may begin, and would leave the reserve.
+    /// Whether content may be written, which must leave the reserve.
     pub(crate) fn may_write(&self, what: &Path, bytes: u64) -> Result<()> {
+        self.may_use(what, bytes, RESERVE_BYTES)
+    }
+
+    fn may_use(&self, what: &Path, bytes: u64, reserve_bytes: u64) -> Result<()> {
         let dir = || self.layout.dir.clone();
         if self.mode == OpenMode::ReadOnly {
             return Err(Error::ReadOnly { dir: dir() });
@@ -86,10 +91,15 @@ impl Inner {
             return Err(Error::Poisoned { dir: dir() });
         }
         let free_bytes = self.free_bytes()?;
-        if free_bytes < RESERVE_BYTES.saturating_add(bytes) {
-            return Err(Error::Full { path: what.to_owned(), free_bytes, reserve_bytes: RESERVE_BYTES });
+        if free_bytes < reserve_bytes.saturating_add(bytes) {
+            return Err(Error::Full { path: what.to_owned(), free_bytes, reserve_bytes });
         }
         Ok(())
+    }
+
+    /// Whether the database may be written, which may use a part of the reserve.
+    pub(crate) fn may_record(&self) -> Result<()> {
+        self.may_use(&self.layout.db(), 0, RECORD_RESERVE_BYTES)
     }
 
     /// What the file system has left for the store.
@@ -113,7 +123,7 @@ impl Inner {
         if changes.is_empty() {
             return Ok(());
         }
-        self.may_write(&self.layout.db(), 0)?;
+        self.may_record()?;
         self.poison(self.db.write(changes))
     }
 

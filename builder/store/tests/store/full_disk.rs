@@ -5,7 +5,7 @@ use anneal_store::{Error, IngestRules, OpenMode, Store};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use std::{fs, io::Write as _, path::Path};
 
-const DISK_BYTES: usize = 48 << 20;
+const DISK_BYTES: usize = 112 << 20;
 
 /// A small file system, gone at the end of the test.
 struct Disk(tempfile::TempDir);
@@ -65,7 +65,7 @@ fn a_store_that_fills_its_disk_stops_before_the_reserve_and_can_be_read_and_open
     };
     check_full(&error, &store);
     assert!(kept.len() > 2);
-    let long = noise(99, 40 << 20);
+    let long = noise(99, 60 << 20);
     check_full(&store.put_reader(&mut long.as_slice(), u64::MAX).unwrap_err(), &store);
     let mut part = store.writer().unwrap();
     let written = part.write_all(&long).unwrap_err();

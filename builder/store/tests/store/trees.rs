@@ -307,3 +307,40 @@ fn trees_of_an_earlier_boot_are_made_again() {
     assert!(!out.exists());
     assert_eq!(digest_dir(&store.materialize(&tree).unwrap(), &rules()).unwrap(), tree);
 }
+
+/// A small random directory: names from few letters, so that files, links and directories collide in depth.
+fn random_entries() -> impl proptest::strategy::Strategy<Value = Vec<(Vec<u8>, u8, u32, Vec<u8>)>> {
+    use proptest::prelude::*;
+    let modes = prop_oneof![Just(0o644_u32), Just(0o755), Just(0o444), Just(0o600), Just(0o711)];
+    let name = proptest::collection::vec(0..3_u8, 1..4);
+    proptest::collection::vec((name, 0..3_u8, modes, proptest::collection::vec(any::<u8>(), 0..40)), 0..25)
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 24, ..Default::default() })]
+    #[test]
+    fn any_directory_survives_the_way_in_and_out(entries in random_entries()) {
+        static STORE: std::sync::OnceLock<(tempfile::TempDir, Store)> = std::sync::OnceLock::new();
+        let store = &STORE.get_or_init(fresh).1;
+        let source = tempfile::tempdir().unwrap();
+        for (name, kind, mode, bytes) in entries {
+            let parts: Vec<_> = name.iter().map(|n| ["a", "b", "c\u{e9} \\"][usize::from(*n)]).collect();
+            let path = source.path().join(parts.join("/"));
+            // what collides with an earlier entry is left out
+            let _ = fs::create_dir_all(path.parent().unwrap());
+            match kind {
+                0 => drop(fs::create_dir(&path).map(|()| chmod(&path, mode | 0o700))),
+                1 => drop(symlink(String::from_utf8_lossy(&bytes).replace('\0', "."), &path)),
+                _ if path.exists() => {}
+                _ => drop(fs::write(&path, &bytes).map(|()| chmod(&path, mode))),
+            }
+        }
+        let tree = store.ingest(source.path(), &rules()).unwrap();
+        let out = store.materialize(&tree).unwrap();
+        let compared = std::process::Command::new("diff").args(["-r", "--no-dereference"]).arg(source.path()).arg(&out).output();
+        if let Ok(compared) = compared {
+            proptest::prop_assert!(compared.status.success(), "{}", String::from_utf8_lossy(&compared.stdout));
+        }
+        proptest::prop_assert_eq!(digest_dir(&out, &rules()).unwrap(), tree);
+    }
+}
