@@ -159,7 +159,8 @@ fn effect(thread: Pid, store: &Path) -> Option<String> {
     if path == Path::new("everything") {
         return Some("sync everything".to_owned());
     }
-    let beneath = path.strip_prefix(store).ok()?;
+    // the database's own log is for people
+    let beneath = path.strip_prefix(store).ok().filter(|beneath| *beneath != Path::new("db/LOG"))?;
     let place = beneath.components().next().map(|part| part.as_os_str().to_string_lossy().into_owned());
     Some(format!("{verb} {}", place.unwrap_or_else(|| ".".to_owned())))
 }
