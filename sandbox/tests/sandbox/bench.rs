@@ -1,6 +1,7 @@
 //! A tiny root with nothing but the payload, and short ways to run it.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -64,6 +65,7 @@ pub(crate) struct Bench {
 impl Bench {
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
         let root = dir.path().join("root");
         std::fs::create_dir(&root).unwrap();
         // A link where the file system allows it: the payload is a few MiB.
