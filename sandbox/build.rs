@@ -49,9 +49,32 @@ fn build() -> Result<(), String> {
     }
     // What the outer build is told must not reach the inner one: wrappers, flags, targets and profiles.
     let outer = |name: &str| {
-        let kept = ["CARGO_HOME", "CARGO_MAKEFLAGS", "CARGO_NET_OFFLINE", "CARGO_TERM_COLOR", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN"];
-        let dropped = ["CARGO", "RUSTC", "RUSTDOC", "RUSTFLAGS", "CLIPPY_", "MAKEFLAGS", "TARGET", "HOST", "OUT_DIR", "PROFILE", "DEBUG", "OPT_LEVEL", "NUM_JOBS"];
-        !kept.contains(&name) && !name.starts_with("CARGO_REGISTRIES") && !name.starts_with("CARGO_HTTP")
+        let kept = [
+            "CARGO_HOME",
+            "CARGO_MAKEFLAGS",
+            "CARGO_NET_OFFLINE",
+            "CARGO_TERM_COLOR",
+            "RUSTUP_HOME",
+            "RUSTUP_TOOLCHAIN",
+        ];
+        let dropped = [
+            "CARGO",
+            "RUSTC",
+            "RUSTDOC",
+            "RUSTFLAGS",
+            "CLIPPY_",
+            "MAKEFLAGS",
+            "TARGET",
+            "HOST",
+            "OUT_DIR",
+            "PROFILE",
+            "DEBUG",
+            "OPT_LEVEL",
+            "NUM_JOBS",
+        ];
+        !kept.contains(&name)
+            && !name.starts_with("CARGO_REGISTRIES")
+            && !name.starts_with("CARGO_HTTP")
             && dropped.iter().any(|prefix| name.starts_with(prefix))
     };
     for (name, _) in env::vars_os() {

@@ -209,3 +209,11 @@ fn condition(argument: u8, compare: Compare, value: u64) -> Built<SeccompConditi
 fn rule(conditions: Vec<SeccompCondition>) -> Built<SeccompRule> {
     SeccompRule::new(conditions)
 }
+
+/// The names of the allowed calls, sorted, one a line.
+#[cfg(test)]
+pub(crate) fn allowed_text() -> String {
+    let mut names: Vec<&str> = allowed::CALLS.iter().map(|(name, _)| *name).collect();
+    names.sort_unstable();
+    names.iter().map(|name| format!("{name}\n")).collect()
+}

@@ -8,6 +8,7 @@
 
 mod cancel;
 mod cgroup;
+mod doctor;
 mod error;
 mod filter;
 mod host;
@@ -17,15 +18,18 @@ mod plan;
 mod program;
 mod slot;
 mod spec;
+mod sweep;
 
 pub use anneal_sandbox_op::{Op, listing};
 pub use cancel::CancelToken;
+pub use doctor::{Finding, Report, self_check};
 pub use error::Error;
 pub use host::{FIRST_ID, HostFacts};
 pub use launch::run;
 pub use outcome::{Ended, Outcome, ProbeResult, Usage};
 pub use plan::operations;
 pub use spec::{HttpProbe, Kind, Limits, Mount, MountSource, Spec};
+pub use sweep::{Swept, remove_tree, sweep};
 
 /// The result of this crate's fallible functions.
 pub type Result<T> = std::result::Result<T, Error>;

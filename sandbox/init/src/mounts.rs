@@ -42,9 +42,12 @@ impl Root {
                 let mount = tmpfs(*bytes, *inodes, *mode)?;
                 self.attach(mount.as_fd(), at)
             }
-            Op::Bind { from, at, writable, devices, optional } => {
-                self.bind(from, at, Attributes { read_only: !writable, no_devices: !devices, no_exec: false }, *optional)
-            }
+            Op::Bind { from, at, writable, devices, optional } => self.bind(
+                from,
+                at,
+                Attributes { read_only: !writable, no_devices: !devices, no_exec: false },
+                *optional,
+            ),
             Op::Proc { at } => {
                 let mount =
                     FileSystem::open("proc")?.mount(Attributes { read_only: true, no_devices: true, no_exec: true })?;
@@ -160,13 +163,7 @@ impl Root {
         api::attach(mount, self.find(at, libc::O_PATH)?.as_fd())
     }
 
-    fn overlay(
-        &mut self,
-        at: &str,
-        lower: &[String],
-        points: Option<&str>,
-        upper: Option<&str>,
-    ) -> Result<(), Fault> {
+    fn overlay(&mut self, at: &str, lower: &[String], points: Option<&str>, upper: Option<&str>) -> Result<(), Fault> {
         let layers = lower
             .iter()
             .map(String::as_str)

@@ -56,7 +56,8 @@ fn ask(request: &ProbeRequest, patience: Duration) -> Option<(u16, Vec<u8>)> {
     let mut stream = TcpStream::connect_timeout(&address, patience).ok()?;
     stream.set_read_timeout(Some(patience)).ok()?;
     stream.set_write_timeout(Some(patience)).ok()?;
-    let text = format!("GET {} HTTP/1.0\r\nHost: localhost:{}\r\nConnection: close\r\n\r\n", request.path, request.port);
+    let text =
+        format!("GET {} HTTP/1.0\r\nHost: localhost:{}\r\nConnection: close\r\n\r\n", request.path, request.port);
     stream.write_all(text.as_bytes()).ok()?;
     let mut response = Vec::new();
     stream.take(RESPONSE_LIMIT as u64).read_to_end(&mut response).ok()?;

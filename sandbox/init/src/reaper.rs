@@ -72,12 +72,7 @@ impl Reaper {
     }
 
     /// Waits until the payload answers, then asks it to stop and waits for that.
-    fn probe(
-        &mut self,
-        control: &Control,
-        request: &ProbeRequest,
-        exec_ns: u64,
-    ) -> Result<Option<ProbeAnswer>, Fault> {
+    fn probe(&mut self, control: &Control, request: &ProbeRequest, exec_ns: u64) -> Result<Option<ProbeAnswer>, Fault> {
         let answer = probe::until_answered(request, exec_ns, |pause| {
             self.wait(control, Some(pause))?;
             Ok(self.end.is_some())

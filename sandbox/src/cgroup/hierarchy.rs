@@ -65,7 +65,8 @@ fn look() -> Hierarchy {
         }
     }
     let parent = |controller: &str| {
-        let mount = mounts.iter().find(|m| m.version == 1 && m.options.split(',').any(|option| option == controller))?;
+        let mount =
+            mounts.iter().find(|m| m.version == 1 && m.options.split(',').any(|option| option == controller))?;
         let dir = place(mount, own_path(&own, controller)?);
         let dir = if dir.is_dir() { dir } else { mount.point.clone() };
         writable(&dir).then_some(dir)

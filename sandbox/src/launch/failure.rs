@@ -26,7 +26,8 @@ pub(super) fn explain(spec: &Spec, failure: Failure) -> Error {
             return Error::NamespacesForbidden { setting: setting.to_owned(), source };
         }
         if call == "clone" {
-            let setting = "the container or security policy around this process denies them; allow clone with CLONE_NEWUSER";
+            let setting =
+                "the container or security policy around this process denies them; allow clone with CLONE_NEWUSER";
             return Error::NamespacesForbidden { setting: setting.to_owned(), source };
         }
     }
@@ -43,9 +44,7 @@ pub(crate) fn forbidding_setting(read: &dyn Fn(&str) -> Option<String>) -> Optio
         return Some("kernel.unprivileged_userns_clone is 0; set it to 1 with sysctl");
     }
     if is("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") {
-        return Some(
-            "kernel.apparmor_restrict_unprivileged_userns is 1; set it to 0 with sysctl, or run as root",
-        );
+        return Some("kernel.apparmor_restrict_unprivileged_userns is 1; set it to 0 with sysctl, or run as root");
     }
     None
 }

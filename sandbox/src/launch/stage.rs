@@ -54,11 +54,8 @@ fn file(field: &str, path: &Path) -> Result<()> {
 fn output(field: &str, path: &Path, host: &HostFacts) -> Result<()> {
     let expected = "a directory that is there and no symbolic link";
     let failed = |e: io::Error| wrong(field, path, expected, e);
-    let directory: File = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW)
-        .open(path)
-        .map_err(failed)?;
+    let directory: File =
+        OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW).open(path).map_err(failed)?;
     let above = path.parent().unwrap_or(path).canonicalize().map_err(failed)?;
     let mut closed = false;
     for dir in above.ancestors() {

@@ -102,7 +102,8 @@ impl<'a> Watch<'a> {
 
     /// Until the control socket closes, which means that no process is left to report anything.
     fn watch(&mut self) -> Result<()> {
-        fcntl(&self.sandbox.log, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(|e| launch("watch the log")(e.into()))?;
+        fcntl(&self.sandbox.log, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
+            .map_err(|e| launch("watch the log")(e.into()))?;
         loop {
             self.enforce();
             let (log, control) = self.poll()?;

@@ -77,7 +77,8 @@ impl Layout {
         for index in 1..mounts.len() {
             let (before, from) = mounts.split_at_mut(index);
             let Some(mount) = from.first() else { continue };
-            let holder = before.iter_mut().rev().find_map(|other| beneath(&mount.at, &other.at).map(|rest| (other, rest)));
+            let holder =
+                before.iter_mut().rev().find_map(|other| beneath(&mount.at, &other.at).map(|rest| (other, rest)));
             if let Some((holder, rest)) = holder {
                 if matches!(holder.content, Content::File(_) | Content::Output(_)) {
                     return Err(Error::Spec {
@@ -208,7 +209,7 @@ fn points(place: &str, mount: &Placed) -> Vec<Op> {
             ops.push(Op::Directory { at, mode: 0o755 });
             continue;
         }
-        if let Some((parent, _)) = at.rsplit_once('/') {
+        if let Some((parent, _)) = at.rsplit_once('/').filter(|(parent, _)| *parent != place) {
             ops.push(Op::Directory { at: parent.to_owned(), mode: 0o755 });
         }
         ops.push(Op::File { at, mode: 0o644, content: String::new() });

@@ -38,7 +38,9 @@ fn inputs_can_be_read_and_not_changed() {
     assert_eq!(bench.says(&["list", "/sysroot"]).split(' ').count(), 300);
     assert_eq!(bench.says(&["read", "/sysroot/file299"]), "299");
     assert_eq!(bench.says(&["list", "/empty"]), "\n");
-    for path in ["/src/etc/hosts", "/src/etc/one", "/src/new", "/sysroot/file3", "/sysroot/new", "/empty/new", "/payload"] {
+    for path in
+        ["/src/etc/hosts", "/src/etc/one", "/src/new", "/sysroot/file3", "/sysroot/new", "/empty/new", "/payload"]
+    {
         let said = bench.says(&["write", path, "changed"]);
         assert!(said.starts_with("held") && said.contains("Read-only"), "{said}");
     }

@@ -6,6 +6,6 @@
 mod bench;
 mod files;
 mod isolation;
-mod limits;
 mod lifecycle;
+mod limits;
 mod rootless;

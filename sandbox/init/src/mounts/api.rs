@@ -60,8 +60,9 @@ impl FileSystem {
         let key = key.map_or(std::ptr::null(), CStr::as_ptr);
         let value = value.map_or(std::ptr::null(), CStr::as_ptr);
         // SAFETY: key and value are null or strings that outlive the call, as the command demands.
-        let result =
-            unsafe { libc::syscall(libc::SYS_fsconfig, self.context.as_raw_fd(), command, key, value, 0 as libc::c_int) };
+        let result = unsafe {
+            libc::syscall(libc::SYS_fsconfig, self.context.as_raw_fd(), command, key, value, 0 as libc::c_int)
+        };
         check(result, "fsconfig").map(drop)
     }
 
@@ -80,7 +81,12 @@ impl FileSystem {
             .map_err(|fault| fault.about(&format!("create {}{}", self.name, self.complaint())))?;
         // SAFETY: a live descriptor and integers.
         let fd = unsafe {
-            libc::syscall(libc::SYS_fsmount, self.context.as_raw_fd(), FSMOUNT_CLOEXEC, attributes.bits() as libc::c_uint)
+            libc::syscall(
+                libc::SYS_fsmount,
+                self.context.as_raw_fd(),
+                FSMOUNT_CLOEXEC,
+                attributes.bits() as libc::c_uint,
+            )
         };
         own(fd, "fsmount").map_err(|fault| fault.about(self.name))
     }
@@ -184,9 +190,8 @@ pub(super) fn attach_over_root(mount: BorrowedFd<'_>) -> Result<(), Fault> {
 
 fn move_mount(mount: BorrowedFd<'_>, dir: libc::c_int, path: &CStr, flags: libc::c_uint) -> Result<(), Fault> {
     // SAFETY: two strings that outlive the call, descriptors and flags.
-    let result = unsafe {
-        libc::syscall(libc::SYS_move_mount, mount.as_raw_fd(), c"".as_ptr(), dir, path.as_ptr(), flags)
-    };
+    let result =
+        unsafe { libc::syscall(libc::SYS_move_mount, mount.as_raw_fd(), c"".as_ptr(), dir, path.as_ptr(), flags) };
     check(result, "move_mount").map(drop)
 }
 

@@ -1,0 +1,135 @@
+//! Tries a sandbox on this host and says what holds, what does not, and how to mend it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::{CancelToken, Error, Kind, Limits, Result, Spec, program, remove_tree, run};
+
+/// How the init program is asked to look around.
+const LOOK: &str = "--look-around";
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One thing that a sandbox should hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What it is.
+    pub name: String,
+    /// Whether it holds here.
+    pub holds: bool,
+    /// What was seen.
+    pub detail: String,
+    /// What to do where it does not hold.
+    pub mend: Option<String>,
+}
+
+/// What this host enforces.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Whether sandboxes can be made at all.
+    pub usable: bool,
+    /// The release of the kernel.
+    pub kernel: String,
+    /// Everything that was looked at.
+    pub findings: Vec<Finding>,
+}
+
+/// Runs a sandbox whose payload says what it sees.
+pub fn self_check() -> Report {
+    let kernel = nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned());
+    let mut report = Report { usable: false, kernel: kernel.unwrap_or_default(), findings: Vec::new() };
+    match look_around() {
+        Ok((said, not_enforced)) => {
+            report.usable = true;
+            report.findings.extend(expected(&said));
+            report.findings.extend(not_enforced.iter().map(|gap| missing(gap)));
+        }
+        Err(error) => {
+            let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+            report.findings.push(Finding {
+                name: "a sandbox can be made".to_owned(),
+                holds: false,
+                detail: if source.is_empty() { error.to_string() } else { format!("{error}: {source}") },
+                mend: match error {
+                    Error::NamespacesForbidden { setting, .. } => Some(setting),
+                    _ => None,
+                },
+            });
+        }
+    }
+    report
+}
+
+/// What the payload must have seen.
+fn expected(said: &BTreeMap<String, String>) -> Vec<Finding> {
+    [
+        ("seccomp", "2", "system calls are filtered"),
+        ("no-new-privileges", "1", "no program gains privilege"),
+        ("capabilities", "0000000000000000", "no capability is held"),
+        ("bounding", "0000000000000000", "no capability can be gained"),
+        ("interfaces", "lo", "there is no network but the loopback"),
+        ("pid", "2", "no other process is in sight"),
+    ]
+    .into_iter()
+    .map(|(field, wanted, name)| {
+        let seen = said.get(field).map_or("nothing", String::as_str);
+        let mend = (seen != wanted).then(|| "report this host's kernel and container settings as a defect".to_owned());
+        Finding { name: name.to_owned(), holds: seen == wanted, detail: format!("{field}: {seen}"), mend }
+    })
+    .collect()
+}
+
+/// A finding about something that is not enforced.
+fn missing(gap: &str) -> Finding {
+    let name = gap.split(':').next().unwrap_or(gap);
+    let mend = match name {
+        "memory" | "pids" => "run as root, or as a systemd service with Delegate=yes",
+        "own user" => "run as root, so that each run has a host user of its own",
+        "cpus" => "declare no more processors than this host has, or accept that fewer are shown",
+        _ => "see docs/sandbox.md",
+    };
+    Finding { name: name.to_owned(), holds: false, detail: gap.to_owned(), mend: Some(mend.to_owned()) }
+}
+
+/// What the payload said, by name, and what was not enforced.
+fn look_around() -> Result<(BTreeMap<String, String>, Vec<String>)> {
+    let failed = |source: std::io::Error| Error::Launch { action: "make a directory", source };
+    let pattern = std::env::temp_dir().join("anneal-check-XXXXXX");
+    let dir = nix::unistd::mkdtemp(&pattern).map_err(|errno| failed(errno.into()))?;
+    let result = look_from(&dir);
+    remove_tree(&dir)?;
+    result
+}
+
+fn look_from(dir: &Path) -> Result<(BTreeMap<String, String>, Vec<String>)> {
+    let failed = |source: std::io::Error| Error::Launch { action: "make a root", source };
+    let root = dir.join("root");
+    fs::create_dir(&root).map_err(failed)?;
+    let program = root.join("look");
+    fs::write(&program, program::BYTES).map_err(failed)?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).map_err(failed)?;
+    fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).map_err(failed)?;
+    let spec = Spec {
+        kind: Kind::Test,
+        root: vec![root],
+        mounts: Vec::new(),
+        argv: vec!["/look".to_owned(), LOOK.to_owned()],
+        env: BTreeMap::new(),
+        cwd: "/".into(),
+        uid: 1000,
+        gid: 1000,
+        hostname: "anneal".to_owned(),
+        limits: Limits { wall: PATIENCE, cpus: 1, ..Limits::default() },
+        probe: None,
+        writable_root: false,
+    };
+    let mut log = Vec::new();
+    let outcome = run(&spec, &mut log, &CancelToken::new())?;
+    let text = String::from_utf8_lossy(&log);
+    let said = text.lines().filter_map(|line| line.split_once(": "));
+    Ok((said.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(), outcome.limits_not_enforced))
+}
