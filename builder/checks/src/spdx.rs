@@ -1,6 +1,7 @@
 //! An SPDX 2.3 document in JSON as it is written, and package URLs.
 
 use serde::Deserialize;
+use std::collections::BTreeSet;
 
 /// The document.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -86,9 +87,16 @@ impl Document {
         })
     }
 
-    /// The packages that the image is made of.
+    /// The packages that the image is made of: not the image itself, nor what it was merely made from.
     pub(crate) fn components(&self) -> impl Iterator<Item = &Component> {
-        self.packages.iter().filter(|p| !self.described().any(|id| id == p.id))
+        let made_from = self.relationships.iter().filter_map(|r| match r.relationship_type.as_str() {
+            "GENERATED_FROM" => Some(r.related_spdx_element.as_str()),
+            "GENERATES" => Some(r.spdx_element_id.as_str()),
+            kind if kind.starts_with("BUILD_") => Some(r.spdx_element_id.as_str()),
+            _ => None,
+        });
+        let others: BTreeSet<&str> = self.described().chain(made_from).collect();
+        self.packages.iter().filter(move |p| !others.contains(p.id.as_str()))
     }
 }
 

@@ -29,7 +29,7 @@ pub struct Secret {
     pub offset: u64,
     /// What sort it is.
     pub kind: SecretKind,
-    /// Its form, such as `PKCS#8 private key (PEM)`.
+    /// Its form, such as `PKCS#8 private key in DER`.
     pub form: String,
 }
 
@@ -131,7 +131,7 @@ pub(crate) fn secrets_in(text: &str) -> Vec<Secret> {
 /// A file that is a key from its first byte to its last, in DER.
 pub(super) fn in_whole_file(bytes: &[u8]) -> Vec<Secret> {
     let form = der::private_key_form(bytes);
-    form.map(|form| key(0, form.to_owned() + " (DER)")).into_iter().collect()
+    form.map(|form| key(0, form.to_owned() + " in DER")).into_iter().collect()
 }
 
 /// Whether what begins at a mark is a secret.
@@ -142,7 +142,7 @@ pub(super) fn at_mark(bytes: &[u8], at: usize, mark: &str) -> Option<Secret> {
         // Inside a library the magic is a constant; in a key a cipher's name follows with its length.
         OPENSSH_MAGIC => {
             let rest = tail.get(OPENSSH_MAGIC.len()..)?;
-            openssh(rest).then(|| key(at, "OpenSSH private key (binary)".into()))
+            openssh(rest).then(|| key(at, "OpenSSH private key".into()))
         }
         AGE_KEY => {
             let rest = tail.get(AGE_KEY.len()..)?;
@@ -186,7 +186,7 @@ fn pem(block: &[u8]) -> Option<String> {
         _ if headed => bytes.len() >= 32,
         _ => der::is_one_sequence(&bytes),
     };
-    structured.then(|| format!("{label} (PEM)").to_lowercase())
+    structured.then(|| format!("{label} in PEM"))
 }
 
 /// What follows OpenSSH's magic: the name of a cipher and of a key derivation, each with its length.

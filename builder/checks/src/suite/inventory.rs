@@ -109,7 +109,8 @@ fn minimum(view: &View<'_>, sbom: &Document, report: &mut Report) {
         let rows = [
             (!is_empty(&component.name), "a name"),
             (!is_empty(&component.version_info), "a version"),
-            (!is_empty(&component.supplier), "a supplier"),
+            // A stated unknown is a statement; a field that is left out is not.
+            (!component.supplier.trim().is_empty(), "a supplier, or NOASSERTION"),
             (has_id, "a unique id (purl)"),
             (related.contains(component.id.as_str()), "a relationship"),
         ];
@@ -164,15 +165,10 @@ fn purls(view: &View<'_>, sbom: &Document, report: &mut Report) {
         }
     }
     let names: BTreeSet<&str> = view.subject.packages.iter().map(|p| p.name.as_str()).collect();
-    for stranger in sbom.components().filter(|c| !names.contains(c.name.as_str()) && is_runtime(sbom, &c.id)) {
+    for stranger in sbom.components().filter(|c| !names.contains(c.name.as_str())) {
         let object = view.part(&format!("SBOM: {}", stranger.name));
         report.fail(object, "only packages of the image", "not one of them", ADVICE);
     }
-}
-
-/// Whether a component is said to be part of the image, not something that was only used to build it.
-fn is_runtime(sbom: &Document, id: &str) -> bool {
-    !sbom.relationships.iter().any(|r| r.spdx_element_id == id && r.relationship_type.starts_with("BUILD_"))
 }
 
 fn image_files<'a>(view: &View<'a>) -> BTreeMap<&'a str, String> {

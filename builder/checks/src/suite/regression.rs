@@ -2,6 +2,7 @@
 
 use crate::catalogue::{Check, Look, Report, check};
 use crate::documents::{self, Config, Manifest};
+use crate::observe::MemberKind;
 use crate::root::NodeKind;
 use crate::subject::{PlannedChange, Previous, PreviousImage, PreviousPackage};
 use crate::verdict::Severity::{Block, Inform, Warn};
@@ -160,7 +161,8 @@ fn pulled(view: &View<'_>, image: &OpenImage<'_>, previous: &Previous, report: &
         let Ok(facts) = &layer.facts else { continue };
         let planned = |name: &PackageName| plan.rebuilt.contains(name) || plan.added.contains(name);
         // What belongs to no package is the image recipe's own layer, which names the packages' versions.
-        let had_to = facts.members.iter().any(|m| view.owner(&m.path).is_none_or(planned));
+        let mut files = facts.members.iter().filter(|m| m.kind != MemberKind::Directory).peekable();
+        let had_to = files.peek().is_none() || files.any(|m| view.owner(&m.path).is_none_or(planned));
         if !had_to {
             report.fail(
                 view.part(&format!("layer {number}")),

@@ -3,7 +3,7 @@
 use crate::catalogue::{Check, Look, Report, check};
 use crate::observe::{LayerFacts, Member};
 use crate::subject::Package;
-use crate::verdict::Severity::Block;
+use crate::verdict::{Object, Severity::Block};
 use crate::view::{OpenImage, View};
 use anneal_content::{OutputName, TreeDigest};
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +13,7 @@ pub(crate) const CHECKS: &[Check] = &[
     check(
         "REP-06",
         Block,
-        "layers are normal: sorted, times at the epoch, owners by number",
+        "layers are normal: sorted, one time from the source epoch, owners by number",
         Look::Image(normal_archive),
     ),
     check("REP-07", Block, "compression headers hold no time and no name", Look::Image(plain_compression)),
@@ -57,8 +57,9 @@ fn differences(first: &BTreeMap<OutputName, TreeDigest>, other: &BTreeMap<Output
     lines.join("; ")
 }
 
+const ADVICE: &str = "write the layer with the layer writer; an archive made by another tool is not reproducible";
+
 fn normal_archive(view: &View<'_>, image: &OpenImage<'_>, report: &mut Report) {
-    const ADVICE: &str = "write the layer with the layer writer; an archive made by another tool is not reproducible";
     for (number, layer) in image.layers.iter().enumerate() {
         let part = view.part(&format!("layer {number}"));
         let facts = match &layer.facts {
@@ -80,16 +81,22 @@ fn normal_archive(view: &View<'_>, image: &OpenImage<'_>, report: &mut Report) {
         if let Some((before, after)) = out_of_order(facts) {
             report.fail(part.clone(), "members sorted by path", format!("{after:?} after {before:?}"), ADVICE);
         }
-        let epoch = image.image.epoch_secs;
-        let wrong: Vec<&Member> = facts.members.iter().filter(|m| m.mtime != epoch).collect();
-        if let Some(first) = wrong.first() {
-            report.fail(
-                part,
-                format!("every time is {epoch}"),
-                format!("{} members with another time, first {} with {}", wrong.len(), first.path, first.mtime),
-                ADVICE,
-            );
-        }
+        one_time(part, facts, image.image.epoch_secs, report);
+    }
+}
+
+/// A layer has the epoch of what is in it, so that it keeps its digest in a later image: one time, and none that is
+/// later than the image's. A clock's time would be later.
+fn one_time(part: Object, facts: &LayerFacts, epoch: u64, report: &mut Report) {
+    let Some(time) = facts.members.first().map(|member| member.mtime) else { return };
+    let wrong: Vec<&Member> = facts.members.iter().filter(|m| m.mtime != time || m.mtime > epoch).collect();
+    if let Some(first) = wrong.first() {
+        report.fail(
+            part,
+            format!("one time for all members, not later than {epoch}"),
+            format!("{} members with another time, first {} with {}", wrong.len(), first.path, first.mtime),
+            ADVICE,
+        );
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::catalogue::{Check, Look, Report, check};
 use crate::observe::secrets_in;
-use crate::root::{Led, NodeKind};
+use crate::root::{Led, Lost, NodeKind};
 use crate::subject::Run;
 use crate::verdict::Severity::{Block, Warn};
 use crate::view::{OpenImage, View};
@@ -54,9 +54,10 @@ fn entry_point(view: &View<'_>, image: &OpenImage<'_>, report: &mut Report) {
         let path = process.env.iter().find_map(|e| e.strip_prefix("PATH=")).unwrap_or("/usr/bin:/bin:/usr/sbin:/sbin");
         path.split(':').map(|dir| format!("{dir}/{program}")).collect()
     };
-    let mut found = String::new();
+    let mut found = None;
     for path in &paths {
-        found = match view.root.resolve(path) {
+        let wrong = match view.root.resolve(path) {
+            Err(Lost::Missing(_)) => continue,
             Err(lost) => lost.to_string(),
             Ok(Led::Runtime) => format!("{path} is in a directory that the runtime fills"),
             Ok(Led::To(real)) => match view.root.nodes.get(&real) {
@@ -67,7 +68,9 @@ fn entry_point(view: &View<'_>, image: &OpenImage<'_>, report: &mut Report) {
                 _ => format!("/{real} is not a file"),
             },
         };
+        found.get_or_insert(wrong);
     }
+    let found = found.unwrap_or_else(|| format!("none of {} exists", paths.join(", ")));
     report.fail(
         view.part(part),
         format!("{program:?} is an executable file of the image"),

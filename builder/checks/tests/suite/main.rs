@@ -331,28 +331,54 @@ fn torn_and_random_bytes_are_read_without_a_panic() {
 }
 
 #[test]
-fn zz_perf() {
-    let mut world = World::good();
-    for number in 0..3000u32 {
-        let content: Vec<u8> =
-            (0..60u32).flat_map(|n| *BlobDigest::of(&(number * 100 + n).to_le_bytes()).as_bytes()).collect();
-        world.add("web", archive::Raw::file(&format!("usr/share/zoneinfo/zone{number}"), 0o644, &content));
+fn zz_real() {
+    let Ok(root) = std::env::var("REAL_ROOT") else { return };
+    let mut blobs = MemoryBlobs::new();
+    let mut entries = Vec::new();
+    fn walk(base: &Path, dir: &Path, blobs: &mut MemoryBlobs, entries: &mut Vec<anneal_content::Entry>) {
+        use std::os::unix::fs::MetadataExt;
+        for e in std::fs::read_dir(dir).unwrap() {
+            let e = e.unwrap();
+            let p = e.path();
+            let m = std::fs::symlink_metadata(&p).unwrap();
+            let rel = p.strip_prefix(base).unwrap().to_str().unwrap().to_owned();
+            let Ok(path) = anneal_content::TreePath::new(rel) else { continue };
+            let kind = if m.is_dir() {
+                anneal_content::EntryKind::Directory
+            } else if m.is_symlink() {
+                anneal_content::EntryKind::Symlink { target: std::fs::read_link(&p).unwrap().to_str().unwrap().into() }
+            } else if m.is_file() {
+                let b = std::fs::read(&p).unwrap();
+                let size = b.len() as u64;
+                anneal_content::EntryKind::File { digest: blobs.insert(b), size }
+            } else {
+                continue;
+            };
+            entries.push(anneal_content::Entry { path, kind, mode: m.mode() & 0o7777 });
+            if m.is_dir() {
+                walk(base, &p, blobs, entries);
+            }
+        }
     }
-    let big: Vec<u8> = (0..300_000u32).flat_map(|n| *BlobDigest::of(&n.to_le_bytes()).as_bytes()).collect();
-    world.set_library(move |e| e.tail = big.clone());
-    let (subject, blobs) = world.build();
-    let mut seen = Seen::new();
+    walk(Path::new(&root), Path::new(&root), &mut blobs, &mut entries);
+    let (mut subject, _) = World::good().build();
+    (subject.image, subject.previous, subject.plan) = (None, None, None);
+    subject.packages.truncate(1);
+    subject.packages[0].entries = entries;
     let t = std::time::Instant::now();
-    run_with(&subject, &blobs, &mut seen).unwrap();
-    eprintln!("first {:?}", t.elapsed());
-    let t = std::time::Instant::now();
-    run_with(&subject, &blobs, &mut seen).unwrap();
-    eprintln!("again {:?}", t.elapsed());
-    let mut seen2 = Seen::new();
-    let mut s2 = subject.clone();
-    s2.image = None;
-    s2.previous = None;
-    let t = std::time::Instant::now();
-    run_with(&s2, &blobs, &mut seen2).unwrap();
-    eprintln!("packages only {:?}", t.elapsed());
+    let found = run(&subject, &blobs).unwrap();
+    eprintln!("took {:?}", t.elapsed());
+    let mut n: BTreeMap<String, usize> = BTreeMap::new();
+    for f in found {
+        if f.outcome == Outcome::Failed {
+            let c = n.entry(f.check.to_string()).or_default();
+            *c += 1;
+            if *c <= 6 {
+                eprintln!("{} {:?} found {}", f.check, f.object.path, f.found);
+            }
+        } else if f.outcome == Outcome::Passed {
+            eprintln!("{} ok {}", f.check, f.found);
+        }
+    }
+    eprintln!("{n:?}");
 }

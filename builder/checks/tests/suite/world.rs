@@ -231,6 +231,9 @@ impl World {
                     "referenceLocator": format!("pkg:generic/{}@{}", p.name, p.version)}]
             }));
         }
+        // What a package was made from is listed, and is no part of the image.
+        packages.push(json!({"SPDXID": "SPDXRef-source", "name": "zlib.tar.gz", "downloadLocation": "NOASSERTION"}));
+        relations.push(related("SPDXRef-package-zlib", "GENERATED_FROM", "SPDXRef-source"));
         let members = self.packages.iter().flat_map(|p| &p.members).chain(&self.own).filter(|m| m.flag == b'0');
         let files: Vec<Value> = members
             .enumerate()
