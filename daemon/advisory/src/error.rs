@@ -59,18 +59,6 @@ pub enum Error {
         /// What the schema allows.
         expected: &'static str,
     },
-    /// A list is longer than the limit.
-    #[error("`{field}` of {id} has {found} entries: expected at most {limit}")]
-    TooMany {
-        /// The record.
-        id: String,
-        /// The list.
-        field: String,
-        /// The limit.
-        limit: usize,
-        /// How many there are.
-        found: usize,
-    },
 }
 
 /// A value shortened for a message: at most 120 characters, with control characters escaped.

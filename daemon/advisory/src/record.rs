@@ -110,3 +110,33 @@ pub enum Event {
     /// The record says nothing about this version and later ones; `*` is after every version.
     Limit(String),
 }
+
+impl Event {
+    /// The version or commit of the event.
+    pub fn version(&self) -> &str {
+        match self {
+            Self::Introduced(v) | Self::Fixed(v) | Self::LastAffected(v) | Self::Limit(v) => v,
+        }
+    }
+
+    /// The event's name in the schema.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Introduced(_) => "introduced",
+            Self::Fixed(_) => "fixed",
+            Self::LastAffected(_) => "last_affected",
+            Self::Limit(_) => "limit",
+        }
+    }
+}
+
+impl RangeKind {
+    /// The kind's name in the schema.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Semver => "SEMVER",
+            Self::Ecosystem => "ECOSYSTEM",
+            Self::Git => "GIT",
+        }
+    }
+}
