@@ -1,5 +1,5 @@
 //! The store's promises, tried on a real file system. One binary, because each links the database.
-#![allow(clippy::print_stdout, clippy::print_stderr)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
 mod actions;
 mod blobs;
@@ -8,6 +8,7 @@ mod full_disk;
 mod journal;
 mod kill;
 mod opening;
+mod speed;
 mod trees;
 
 use anneal_store::{OpenMode, Store};
