@@ -117,8 +117,8 @@ mod tests {
         fs::create_dir_all(tree.join("a/b")).unwrap();
         fs::write(&kept, "kept").unwrap();
         std::os::unix::fs::symlink(&kept, tree.join("a/link")).unwrap();
-        fs::set_permissions(tree.join("a/b"), fs::Permissions::from_mode(0)).unwrap();
-        fs::set_permissions(tree.join("a"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(tree.join("a/b"), fs::Permissions::from_mode(0o000)).unwrap();
+        fs::set_permissions(tree.join("a"), fs::Permissions::from_mode(0o000)).unwrap();
         remove_tree(&tree).unwrap();
         remove_tree(&tree).unwrap();
         assert!(!tree.exists());

@@ -39,6 +39,8 @@ fn main() -> ExitCode {
 fn sandbox() -> Result<ExitCode, Fault> {
     syscall::close_from(3, false)?;
     syscall::umask(0);
+    // Otherwise process lists show the number of a descriptor.
+    syscall::prctl(libc::PR_SET_NAME, c"anneal-sandbox".as_ptr() as u64, 0, "prctl PR_SET_NAME")?;
     let mut control = Control::from_standard_input()?;
     let ops = control.read_operations()?;
     let mut world = World::new(control);

@@ -129,7 +129,7 @@ pub(crate) fn clock(id: libc::clockid_t) -> u64 {
 
 /// One `prctl` of up to two arguments.
 pub(crate) fn prctl(option: libc::c_int, first: u64, second: u64, call: &str) -> Result<libc::c_long, Fault> {
-    // SAFETY: every option used in this program takes integers, and unused arguments must be zero.
+    // SAFETY: every option used in this program takes integers or a string literal, and unused arguments must be zero.
     let result = unsafe { libc::prctl(option, first, second, 0u64, 0u64) };
     check(libc::c_long::from(result), call)
 }

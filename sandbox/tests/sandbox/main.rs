@@ -4,6 +4,7 @@
 //! Where the host forbids user namespaces each test says that it is skipped.
 
 mod bench;
+mod crash;
 mod files;
 mod isolation;
 mod lifecycle;

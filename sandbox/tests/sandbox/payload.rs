@@ -77,6 +77,7 @@ fn main() {
         }
         ["refused"] => refused(),
         ["daemon", path] => daemon(path),
+        ["beat", path] => beat(path),
         ["sleep", seconds] => std::thread::sleep(Duration::from_secs(seconds.parse().unwrap())),
         ["stubborn"] => {
             // SAFETY: 1 is the constant for ignoring a signal.
@@ -222,10 +223,7 @@ fn daemon(path: &str) {
         unsafe { setsid() };
         // SAFETY: as above.
         if unsafe { fork() } == 0 {
-            for beat in 0.. {
-                std::fs::write(path, beat.to_string()).unwrap();
-                std::thread::sleep(Duration::from_millis(5));
-            }
+            beat(path);
         }
         std::process::exit(0);
     }
@@ -233,6 +231,14 @@ fn daemon(path: &str) {
         std::thread::sleep(Duration::from_millis(5));
     }
     println!("left a daemon");
+}
+
+/// Writes a higher and higher number.
+fn beat(path: &str) {
+    for beat in 0.. {
+        std::fs::write(path, beat.to_string()).unwrap();
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 fn forks() {
