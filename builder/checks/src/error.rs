@@ -6,7 +6,7 @@ use anneal_content::CheckId;
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Error {
     /// A waiver names a check that does not exist.
-    #[error("waiver for {scope}: there is no check {check}{hint}; `anneal image check --list` names them all")]
+    #[error("waiver for {scope}: there is no check {check}{hint}; `anneal image check` shows the ids")]
     UnknownCheck {
         /// What was named.
         check: CheckId,

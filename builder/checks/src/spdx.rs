@@ -171,3 +171,23 @@ fn decode(text: &str) -> Result<String, String> {
     }
     String::from_utf8(bytes).map_err(|_| "it is not UTF-8".into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Purl;
+
+    #[test]
+    fn package_urls_are_taken_apart_and_nonsense_is_refused() {
+        let parts = |text: &str| Purl::parse(text).map(|p| (p.kind, p.namespace, p.name, p.version));
+        let some = |v: &str| Some(v.to_owned());
+        let own = |a: &str, b: &str, c: &str, v| Ok((a.to_owned(), b.to_owned(), c.to_owned(), v));
+        assert_eq!(parts("pkg:generic/zlib@1.2.13"), own("generic", "", "zlib", some("1.2.13")));
+        assert_eq!(parts("pkg:npm/%40scope/name@1.0"), own("npm", "@scope", "name", some("1.0")));
+        assert_eq!(parts("pkg:npm/@scope/name"), own("npm", "@scope", "name", None));
+        assert_eq!(parts("pkg:deb/debian/curl@7.50?arch=i386#x"), own("deb", "debian", "curl", some("7.50")));
+        for wrong in ["generic/zlib@1", "pkg:zlib", "pkg:generic/", "pkg:1x/zlib", "pkg:generic/z%4", "pkg:generic/z@"]
+        {
+            assert!(Purl::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

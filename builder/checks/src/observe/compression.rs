@@ -18,7 +18,7 @@ pub(super) enum Plain<'a, R: BufRead> {
     /// Not compressed.
     Stored(R),
     /// gzip members.
-    Gzip { decoder: Option<GzDecoder<R>>, between: Option<R>, members: usize, faults: Vec<String> },
+    Gzip { decoder: Option<Box<GzDecoder<R>>>, between: Option<R>, members: usize, faults: Vec<String> },
     /// zstd frames.
     Zstd { decoder: Option<ZstdDecoder<'a, R>>, between: Option<R>, frames: usize, faults: Vec<String> },
 }
@@ -57,7 +57,7 @@ impl<R: BufRead> Read for Plain<'_, R> {
 
 fn read_gzip<R: BufRead>(
     out: &mut [u8],
-    decoder: &mut Option<GzDecoder<R>>,
+    decoder: &mut Option<Box<GzDecoder<R>>>,
     between: &mut Option<R>,
     members: &mut usize,
     faults: &mut Vec<String>,
@@ -69,7 +69,7 @@ fn read_gzip<R: BufRead>(
                 return Ok(0);
             }
             *members += 1;
-            *decoder = Some(GzDecoder::new(reader));
+            *decoder = Some(Box::new(GzDecoder::new(reader)));
         }
         let Some(member) = decoder.as_mut() else { return Ok(0) };
         let count = member.read(out)?;

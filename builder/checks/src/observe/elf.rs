@@ -207,12 +207,12 @@ fn segment_facts<Elf: FileHeader<Endian = Endianness>>(
             elf::DT_TEXTREL => facts.textrel = true,
             elf::DT_BIND_NOW => facts.bind_now = true,
             elf::DT_FLAGS => {
-                facts.bind_now |= value & u64::from(elf::DF_BIND_NOW.0) != 0;
-                facts.textrel |= value & u64::from(elf::DF_TEXTREL.0) != 0;
+                facts.bind_now |= value & elf::DF_BIND_NOW.0 != 0;
+                facts.textrel |= value & elf::DF_TEXTREL.0 != 0;
             }
             elf::DT_FLAGS_1 => {
-                facts.bind_now |= value & u64::from(elf::DF_1_NOW.0) != 0;
-                facts.pie_flag |= value & u64::from(elf::DF_1_PIE.0) != 0;
+                facts.bind_now |= value & elf::DF_1_NOW.0 != 0;
+                facts.pie_flag |= value & elf::DF_1_PIE.0 != 0;
             }
             elf::DT_SYMTAB => symbols = Some(value),
             _ => {}

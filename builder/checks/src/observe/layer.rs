@@ -319,3 +319,23 @@ fn read_tail(plain: &mut dyn Read, facts: &mut LayerFacts) -> std::io::Result<()
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_read_up_to_its_limit_and_not_a_byte_further() {
+        for (limit, readable) in [(4, true), (3, false)] {
+            let mut watched = Watched { inner: &b"four"[..], hasher: None, count: 0, limit };
+            assert_eq!(watched.read_to_end(&mut Vec::new()).is_ok(), readable);
+        }
+    }
+
+    #[test]
+    fn faults_beyond_those_that_are_kept_are_dropped() {
+        let mut faults = Vec::new();
+        (0..=FAULTS_KEPT).for_each(|n| fault(&mut faults, n.to_string()));
+        assert_eq!(faults.len(), FAULTS_KEPT);
+    }
+}

@@ -1,5 +1,7 @@
 //! The suite against one good image and against that image broken in every way a check is there for.
 
+#![allow(clippy::unwrap_used, reason = "a fixture that cannot be made is a failed test")]
+
 mod archive;
 mod elf;
 mod faults;
@@ -16,6 +18,7 @@ use world::World;
 
 /// Compares with a golden file, or writes it where `UPDATE_GOLDEN` is set.
 #[track_caller]
+#[allow(clippy::disallowed_methods, reason = "a test may write its golden file")]
 fn golden(name: &str, text: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/checks").join(name);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
@@ -331,54 +334,50 @@ fn torn_and_random_bytes_are_read_without_a_panic() {
 }
 
 #[test]
-fn zz_real() {
-    let Ok(root) = std::env::var("REAL_ROOT") else { return };
-    let mut blobs = MemoryBlobs::new();
-    let mut entries = Vec::new();
-    fn walk(base: &Path, dir: &Path, blobs: &mut MemoryBlobs, entries: &mut Vec<anneal_content::Entry>) {
-        use std::os::unix::fs::MetadataExt;
-        for e in std::fs::read_dir(dir).unwrap() {
-            let e = e.unwrap();
-            let p = e.path();
-            let m = std::fs::symlink_metadata(&p).unwrap();
-            let rel = p.strip_prefix(base).unwrap().to_str().unwrap().to_owned();
-            let Ok(path) = anneal_content::TreePath::new(rel) else { continue };
-            let kind = if m.is_dir() {
-                anneal_content::EntryKind::Directory
-            } else if m.is_symlink() {
-                anneal_content::EntryKind::Symlink { target: std::fs::read_link(&p).unwrap().to_str().unwrap().into() }
-            } else if m.is_file() {
-                let b = std::fs::read(&p).unwrap();
-                let size = b.len() as u64;
-                anneal_content::EntryKind::File { digest: blobs.insert(b), size }
-            } else {
-                continue;
-            };
-            entries.push(anneal_content::Entry { path, kind, mode: m.mode() & 0o7777 });
-            if m.is_dir() {
-                walk(base, &p, blobs, entries);
-            }
+fn a_layer_that_keeps_the_epoch_of_its_own_packages_is_normal() {
+    let mut world = World::good();
+    world.layers.push(Box::new(|layers| layers[0].iter_mut().for_each(|member| member.mtime -= 86_400)));
+    assert!(failed(&findings(&world), "REP-06").is_empty());
+}
+
+#[test]
+fn at_most_two_hundred_failures_of_a_check_are_told_one_by_one() {
+    for (count, told) in [(FAILURES_TOLD_MAX, FAILURES_TOLD_MAX), (FAILURES_TOLD_MAX + 5, FAILURES_TOLD_MAX + 1)] {
+        let mut world = World::good();
+        for number in 0..count {
+            world.add("web", archive::Raw::file(&format!("tmp/{number}"), 0o644, b"x"));
         }
+        let found = findings(&world);
+        assert_eq!(failed(&found, "FS-07").len(), told);
+        assert_eq!(
+            failed(&found, "FS-07").last().unwrap().found.starts_with("5 more"),
+            told > count.min(FAILURES_TOLD_MAX)
+        );
     }
-    walk(Path::new(&root), Path::new(&root), &mut blobs, &mut entries);
-    let (mut subject, _) = World::good().build();
-    (subject.image, subject.previous, subject.plan) = (None, None, None);
-    subject.packages.truncate(1);
-    subject.packages[0].entries = entries;
-    let t = std::time::Instant::now();
-    let found = run(&subject, &blobs).unwrap();
-    eprintln!("took {:?}", t.elapsed());
-    let mut n: BTreeMap<String, usize> = BTreeMap::new();
-    for f in found {
-        if f.outcome == Outcome::Failed {
-            let c = n.entry(f.check.to_string()).or_default();
-            *c += 1;
-            if *c <= 6 {
-                eprintln!("{} {:?} found {}", f.check, f.object.path, f.found);
-            }
-        } else if f.outcome == Outcome::Passed {
-            eprintln!("{} ok {}", f.check, f.found);
-        }
+}
+
+#[test]
+fn an_extension_header_beyond_its_limit_makes_the_layer_unreadable() {
+    let limit = 1024 * 1024;
+    let frame = format!("{limit} path=\n").len();
+    for (excess, readable) in [(0, true), (1, false)] {
+        let mut world = World::good();
+        world.layers.push(Box::new(move |layers| {
+            layers[3][0].pax = vec![("comment".into(), "x".repeat(limit - frame - 3 + excess))];
+        }));
+        let (subject, blobs) = world.build();
+        let mut seen = Seen::new();
+        run_with(&subject, &blobs, &mut seen).unwrap();
+        assert_eq!(seen.layers.values().all(|known| known.get().is_ok()), readable, "{excess}");
     }
-    eprintln!("{n:?}");
+}
+
+#[test]
+fn a_document_beyond_its_limit_is_not_read() {
+    let limit = 64 * 1024 * 1024;
+    for (size, found) in [(limit, "expected value"), (limit + 1, "more than")] {
+        let mut world = World::good();
+        world.subject.push(Box::new(move |s| s.image.as_mut().unwrap().sbom = Some(vec![b'x'; size])));
+        assert!(failed(&findings(&world), "BOM-01")[0].found.contains(found));
+    }
 }
