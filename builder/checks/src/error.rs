@@ -17,7 +17,7 @@ pub enum Error {
     },
     /// A waiver has no reason.
     #[error(
-        "waiver of {check} for {scope}: no reason is given; say why the failure is acceptable, in at least {least} characters"
+        "waiver of {check} for {scope}: no reason is given; say in {least} characters or more why it is acceptable"
     )]
     NoReason {
         /// The check.

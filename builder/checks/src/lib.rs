@@ -1,7 +1,7 @@
 //! The verification suite: a package or an image, as data, gives findings; a policy makes a verdict of them.
 //!
 //! ```text
-//! Subject + blobs ── observe ──> facts per layer and file (kept by digest) ── checks() ──> Finding* ── Policy ──> Verdict
+//! Subject + blobs ── observe ──> facts by digest ── checks() ──> Finding* ── Policy ──> Verdict
 //! ```
 //! A check passes only where it examined something: what is missing, unreadable or unknown fails it, and what does not
 //! concern the subject says so. Pure: times, judgements and run results are arguments, and the same subject gives the

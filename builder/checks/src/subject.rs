@@ -106,7 +106,8 @@ pub struct Image {
     pub epoch_secs: u64,
     /// How many layers the recipe allows.
     pub layer_budget: usize,
-    /// Files, links and directories of the metadata layer: what the image recipe itself declares, `etc/passwd` included.
+    /// Files, links and directories of the metadata layer: what the image recipe itself declares, `etc/passwd`
+    /// included.
     pub own_paths: BTreeSet<TreePath>,
     /// The SPDX document's exact bytes.
     pub sbom: Option<Vec<u8>>,
@@ -137,7 +138,8 @@ pub struct RunFacts {
     pub ended: String,
     /// Whether its own program was executed at all.
     pub started: bool,
-    /// For a service that is stopped at the end: whether it ended by itself after the stop signal. `None` for a command.
+    /// For a service that is stopped at the end: whether it ended by itself after the stop signal. `None` for a
+    /// command.
     pub stopped_cleanly: Option<bool>,
     /// The exit status; `None` when a signal or a limit ended it.
     pub exit_status: Option<i32>,

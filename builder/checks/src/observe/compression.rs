@@ -1,7 +1,8 @@
 //! Takes the compression off a layer and notes what in its framing would differ from one run to the next.
 //!
-//! A layer may be several gzip members or zstd frames, one after the other; each header is looked at. A gzip header can
-//! carry a time, a file name, a comment and extra fields; a zstd stream can carry skippable frames, which hold anything.
+//! A layer may be several gzip members or zstd frames, one after the other; each header is looked at. A gzip header
+//! can carry a time, a file name, a comment and extra fields; a zstd stream can carry skippable frames, which hold
+//! anything.
 
 use flate2::bufread::GzDecoder;
 use std::io::{self, BufRead, Read};

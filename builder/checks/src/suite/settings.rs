@@ -30,7 +30,7 @@ fn user(view: &View<'_>, image: &OpenImage<'_>, report: &mut Report) {
             view.part("config.User"),
             "a numeric user other than 0, such as 65532:65532",
             format!("{written:?}"),
-            "set `user` in the image recipe; a name cannot be checked by whoever runs it, and root is more than it needs",
+            "set `user` in the image recipe; a name cannot be checked, and root is too much",
         );
     }
 }
