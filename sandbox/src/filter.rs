@@ -11,6 +11,7 @@
 //! commands are compared by their low 32 bits, as the kernel reads them.
 
 mod allowed;
+mod ranges;
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -103,30 +104,38 @@ pub(crate) fn operations() -> Result<Vec<Op>, Error> {
 }
 
 fn compile() -> Result<Vec<Op>, String> {
-    let allowed: Rules = allowed::CALLS.iter().map(|(_, number)| (*number, Vec::new())).collect();
     let refused = refusals().map_err(|e| e.to_string())?;
     let attributes: Rules = ATTRIBUTES.iter().map(|number| (*number, Vec::new())).collect();
-    let summaries = [
-        format!("allow {} calls, else ENOSYS, foreign architectures killed", allowed.len()),
-        format!("refuse {} calls or arguments of them with EPERM", refused.len()),
-        format!("refuse {} calls with ENOTSUP", attributes.len()),
-    ];
-    let errno = |number: i32| SeccompAction::Errno(number as u32);
-    let filters = [
-        (allowed, errno(libc::ENOSYS), SeccompAction::Allow),
-        (refused, SeccompAction::Allow, errno(libc::EPERM)),
-        (attributes, SeccompAction::Allow, errno(libc::EOPNOTSUPP)),
-    ];
-    let mut operations = Vec::new();
-    for ((rules, otherwise, matched), summary) in filters.into_iter().zip(summaries) {
-        let filter = SeccompFilter::new(rules, otherwise, matched, TargetArch::x86_64).map_err(|e| e.to_string())?;
-        let program: BpfProgram = filter.try_into().map_err(|e: seccompiler::BackendError| e.to_string())?;
-        let pack = |i: &seccompiler::sock_filter| {
-            u64::from(i.code) << 48 | u64::from(i.jt) << 40 | u64::from(i.jf) << 32 | u64::from(i.k)
-        };
-        operations.push(Op::Seccomp { summary, program: program.iter().map(pack).collect() });
-    }
-    Ok(operations)
+    Ok(vec![
+        Op::Seccomp {
+            summary: format!("allow {} calls, else ENOSYS, foreign architectures killed", allowed::CALLS.len()),
+            program: pack(&ranges::compile(allowed::CALLS.iter().map(|(_, number)| *number))),
+        },
+        Op::Seccomp {
+            summary: format!("refuse {} calls or arguments of them with EPERM", refused.len()),
+            program: refuse(refused, libc::EPERM)?,
+        },
+        Op::Seccomp {
+            summary: format!("refuse {} calls with ENOTSUP", attributes.len()),
+            program: refuse(attributes, libc::EOPNOTSUPP)?,
+        },
+    ])
+}
+
+/// A filter that answers with an error where a rule matches and lets everything else through.
+fn refuse(rules: Rules, errno: i32) -> Result<Vec<u64>, String> {
+    let filter =
+        SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(errno as u32), TargetArch::x86_64);
+    let program: Result<BpfProgram, seccompiler::BackendError> = filter.and_then(TryInto::try_into);
+    program.map(|program| pack(&program)).map_err(|e| e.to_string())
+}
+
+/// Instructions as numbers.
+fn pack(program: &[seccompiler::sock_filter]) -> Vec<u64> {
+    let one = |i: &seccompiler::sock_filter| {
+        u64::from(i.code) << 48 | u64::from(i.jt) << 40 | u64::from(i.jf) << 32 | u64::from(i.k)
+    };
+    program.iter().map(one).collect()
 }
 
 type Built<T> = Result<T, seccompiler::BackendError>;

@@ -2,6 +2,7 @@
 //!
 //! The tests run as whoever runs them; as root, [`rootless`] runs all of them once more as an ordinary user.
 //! Where the host forbids user namespaces each test says that it is skipped.
+#![allow(clippy::unwrap_used, reason = "clippy knows tests by their attribute, and these are all tests")]
 
 mod bench;
 mod crash;
