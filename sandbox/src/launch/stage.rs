@@ -10,23 +10,25 @@ use nix::unistd::fchown;
 
 use crate::{Error, HostFacts, MountSource, Result, Spec};
 
-/// The bit that lets others search a directory.
+/// The bits that let others search a directory, read it, read a file.
 const OTHERS_SEARCH: u32 = 0o001;
+const OTHERS_USE: u32 = 0o005;
+const OTHERS_READ: u32 = 0o004;
 
 /// Checks every path and prepares the outputs.
 pub(super) fn prepare(spec: &Spec, host: &HostFacts) -> Result<()> {
     for (index, path) in spec.root.iter().enumerate() {
-        directory(&format!("root[{index}]"), path)?;
+        directory(&format!("root[{index}]"), path, host)?;
     }
     for (index, mount) in spec.mounts.iter().enumerate() {
         let field = format!("mounts[{index}].source");
         match &mount.source {
             MountSource::Trees(paths) => {
                 for (layer, path) in paths.iter().enumerate() {
-                    directory(&format!("{field}[{layer}]"), path)?;
+                    directory(&format!("{field}[{layer}]"), path, host)?;
                 }
             }
-            MountSource::File(path) => file(&field, path)?,
+            MountSource::File(path) => file(&field, path, host)?,
             MountSource::Output(path) => output(&field, path, host)?,
             MountSource::Scratch { .. } => {}
         }
@@ -38,16 +40,30 @@ fn wrong(field: &str, path: &Path, expected: &'static str, source: io::Error) ->
     Error::HostPath { field: field.to_owned(), path: path.to_path_buf(), expected, source }
 }
 
-fn directory(field: &str, path: &Path) -> Result<()> {
+fn directory(field: &str, path: &Path, host: &HostFacts) -> Result<()> {
     let expected = "a directory that is there and no symbolic link";
     let found = fs::symlink_metadata(path).map_err(|e| wrong(field, path, expected, e))?;
-    if found.is_dir() { Ok(()) } else { Err(wrong(field, path, expected, io::ErrorKind::NotADirectory.into())) }
+    if !found.is_dir() {
+        return Err(wrong(field, path, expected, io::ErrorKind::NotADirectory.into()));
+    }
+    if host.privileged && found.mode() & OTHERS_USE != OTHERS_USE {
+        let expected = "a directory that every user may read and search, since the payload is another user";
+        return Err(wrong(field, path, expected, io::ErrorKind::PermissionDenied.into()));
+    }
+    Ok(())
 }
 
-fn file(field: &str, path: &Path) -> Result<()> {
+fn file(field: &str, path: &Path, host: &HostFacts) -> Result<()> {
     let expected = "a regular file that is there and no symbolic link";
     let found = fs::symlink_metadata(path).map_err(|e| wrong(field, path, expected, e))?;
-    if found.is_file() { Ok(()) } else { Err(wrong(field, path, expected, io::ErrorKind::InvalidInput.into())) }
+    if !found.is_file() {
+        return Err(wrong(field, path, expected, io::ErrorKind::InvalidInput.into()));
+    }
+    if host.privileged && found.mode() & OTHERS_READ == 0 {
+        let expected = "a file that every user may read, since the payload is another user";
+        return Err(wrong(field, path, expected, io::ErrorKind::PermissionDenied.into()));
+    }
+    Ok(())
 }
 
 /// An output directory: real, out of reach of other users, and the payload's own.

@@ -124,3 +124,18 @@ fn a_missing_tree_a_linked_output_and_a_missing_program_are_named() {
     bench.spec.argv = vec!["payload".to_owned(), "true".to_owned()];
     assert!(anneal_sandbox::run(&bench.spec, &mut Vec::new(), &Default::default()).unwrap().succeeded());
 }
+
+#[test]
+fn a_tree_that_the_payloads_user_could_not_read_is_named() {
+    needs_sandbox!();
+    let mut bench = Bench::new();
+    let tree = bench.tree("closed", "x", "x");
+    std::fs::set_permissions(&tree, std::fs::Permissions::from_mode(0o700)).unwrap();
+    bench.mount("/x", MountSource::Trees(vec![tree]));
+    if nix::unistd::geteuid().is_root() {
+        let error = bench.run(&["true"]).unwrap_err().to_string();
+        assert!(error.contains("mounts[1].source[0]") && error.contains("every user"), "{error}");
+    } else {
+        assert_eq!(bench.says(&["read", "/x/x"]), "x");
+    }
+}
