@@ -24,16 +24,8 @@ pub(crate) const PURE: &[&str] = &[
     "recipes/recipe",
     "sandbox/op",
 ];
-const NOT_PURE: &[&str] = &[
-    "std::fs",
-    "std::net",
-    "std::process",
-    "std::env",
-    "SystemTime::now",
-    "Instant::now",
-    "HashMap",
-    "HashSet",
-];
+const NOT_PURE: &[&str] =
+    &["std::fs", "std::net", "std::process", "std::env", "SystemTime::now", "Instant::now", "HashMap", "HashSet"];
 
 fn rust_files() -> Vec<(String, String)> {
     texts().into_iter().filter(|(path, _)| path.ends_with(".rs")).collect()
@@ -205,10 +197,8 @@ fn pure_crates_touch_nothing_outside() {
 #[test]
 fn pure_crates_share_one_list_of_forbidden_functions() {
     let texts = texts();
-    let lists: Vec<(&String, &String)> = texts
-        .iter()
-        .filter_map(|(path, text)| path.strip_suffix("/clippy.toml").map(|_| (path, text)))
-        .collect();
+    let lists: Vec<(&String, &String)> =
+        texts.iter().filter_map(|(path, text)| path.strip_suffix("/clippy.toml").map(|_| (path, text))).collect();
     let missing = PURE.iter().filter(|folder| !lists.iter().any(|(path, _)| path.starts_with(*folder)));
     none("each pure crate has a clippy.toml", &missing.map(|folder| format!("{folder}: none")).collect::<Vec<_>>());
     let (model, expected) = lists[0];

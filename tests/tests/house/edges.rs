@@ -20,16 +20,12 @@ const EDGES: &[(&str, &str, &[&str])] = &[
     ("sandbox-op", "sandbox/op", &[]),
     ("sandbox-init", "sandbox/init", &["sandbox-op"]),
     ("sandbox", "sandbox", &["sandbox-op"]),
-    (
-        "builder",
-        "builder",
-        &["content", "recipe", "fetch", "store", "plan", "oci", "checks", "attest", "sandbox"],
-    ),
+    ("builder", "builder", &["content", "recipe", "fetch", "store", "plan", "oci", "checks", "attest", "sandbox"]),
     ("advisory", "daemon/advisory", &["content"]),
     ("index", "daemon/index", &["content", "advisory"]),
     ("ledger", "daemon/ledger", &["content"]),
     ("registry", "daemon/registry", &["content", "oci", "store"]),
-    ("api", "daemon/api", &["content", "ledger"]),
+    ("api", "daemon/api", &["content"]),
     (
         "anneal",
         "daemon",
@@ -47,8 +43,8 @@ const NOT_NEAR_PURE: &[&str] =
 /// Crates from elsewhere that only these of ours may need.
 const RESERVED: &[(&str, &[&str])] = &[
     ("rocksdb", &["store", "index"]),
-    ("tokio", &["registry", "api", "anneal"]),
-    ("axum", &["registry", "api", "anneal"]),
+    ("tokio", &["registry", "anneal"]),
+    ("axum", &["registry", "anneal"]),
     ("ureq", &["fetch", "anneal"]),
     ("libc", &["sandbox", "sandbox-init"]),
     ("anyhow", &["anneal"]),

@@ -4,6 +4,7 @@
 //! repository. Words that a rule looks for are put together from parts, or the rule would find itself.
 
 #![allow(clippy::print_stderr, reason = "a warning of the house is for whoever runs it")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "all of this is a test")]
 
 mod code;
 mod edges;

@@ -134,9 +134,18 @@ fn each_decision_has_a_number_of_its_own() {
 #[test]
 fn what_a_newcomer_looks_for_is_there() {
     let wanted = [
-        "README.md", "LICENSE", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "Makefile", "deny.toml",
-        "rust-toolchain.toml", ".ci/run", "docs/architecture.md",
+        "README.md",
+        "LICENSE",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "CHANGELOG.md",
+        "Makefile",
+        "deny.toml",
+        "rust-toolchain.toml",
+        ".ci/run",
+        "docs/architecture.md",
     ];
-    let missing: Vec<String> = wanted.iter().filter(|path| !top().join(Path::new(path)).is_file()).map(|p| (*p).to_owned()).collect();
+    let missing: Vec<String> =
+        wanted.iter().filter(|path| !top().join(Path::new(path)).is_file()).map(|p| (*p).to_owned()).collect();
     none("these files are missing", &missing);
 }

@@ -76,9 +76,9 @@ fn quoted(text: &str, quote: char) -> usize {
 
 /// `r"..."`, `br#"..."#` and the like.
 fn raw_string(text: &str) -> Option<usize> {
-    let start = ["r", "br", "cr"].into_iter().find(|p| {
-        text.strip_prefix(p).is_some_and(|after| after.trim_start_matches('#').starts_with('"'))
-    })?;
+    let start = ["r", "br", "cr"]
+        .into_iter()
+        .find(|p| text.strip_prefix(p).is_some_and(|after| after.trim_start_matches('#').starts_with('"')))?;
     let after = &text[start.len()..];
     let hashes = after.len() - after.trim_start_matches('#').len();
     let end = format!("\"{}", "#".repeat(hashes));
