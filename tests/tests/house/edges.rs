@@ -170,6 +170,23 @@ fn pure_crates_are_built_and_tested_without_database_network_or_kernel() {
     none("a pure crate compiles in seconds, anywhere", &complaints);
 }
 
+/// Who needs `regex`: the generator of RocksDB's bindings, and a reader of documents in tests.
+const REGEX: &[&str] = &["bindgen", "oci-spec"];
+
+fn needing<'a>(graph: &'a Graph, what: &str) -> Vec<&'a String> {
+    graph.iter().filter(|(_, needs)| needs.contains(what)).map(|(name, _)| name).collect()
+}
+
+/// A macro or build script that needs `regex` too, with other features, gives the generator other features wherever
+/// it is in the same build, and cargo then compiles RocksDB once more: 13 minutes. `lazy-regex` has done that.
+#[test]
+fn rocksdb_is_compiled_once_whichever_crates_are_asked_for() {
+    let example = locked("[[package]]\nname = \"a\"\ndependencies = [\"regex\"]\n");
+    assert_eq!(needing(&example, "regex"), ["a"]);
+    let graph = locked(&fs::read_to_string(top().join("Cargo.lock")).unwrap());
+    assert_eq!(needing(&graph, "regex"), REGEX);
+}
+
 #[test]
 fn every_crate_keeps_the_lints_of_the_workspace() {
     let root = manifest("");
