@@ -6,7 +6,7 @@ use crate::{
     db::{Changes, Table},
     record::BlobRecord,
     store::Inner,
-    tree::FILE_MODE,
+    tree::{FILE_MODE, check},
 };
 use anneal_content::{BlobDigest, BlobSource, ReadError};
 use std::{fs, io::Read, path::Path, sync::Arc};
@@ -94,8 +94,12 @@ impl Inner {
 
     /// Takes a damaged blob out of service, so that it is never served and can be put again.
     pub(crate) fn quarantine(&self, digest: &BlobDigest, reason: String) -> Error {
-        tracing::error!(%digest, reason, "a blob is damaged");
         let path = self.layout.blob(digest);
+        // a reader may hold an inode that is out of service already, while the blob has come again
+        if self.blob_record(digest).is_ok_and(|record| check(&path, &record, |_| Ok(())).is_ok()) {
+            return Error::Damaged { digest: *digest, reason };
+        }
+        tracing::error!(%digest, reason, "a blob is damaged");
         let mut changes = Changes::default();
         changes.delete(Table::Blobs, *digest.as_bytes());
         changes.put(Table::Records, format!("{DAMAGE}\0{}", digest.hex()), reason.clone());

@@ -16,7 +16,10 @@ use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, Direction, IteratorMode, LogLevel,
     Options, ReadOptions, WriteBatch, WriteOptions,
 };
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 const MIB: usize = 1 << 20;
 /// Memory for blocks read from tables.
@@ -29,6 +32,8 @@ const WAL_BYTES_MAX: u64 = 32 << 20;
 const ENGINE_LOGS: usize = 4;
 /// How often a reader tries again when the writer changes files under it.
 const READER_ATTEMPTS: usize = 5;
+/// How long it waits before that.
+const READER_PAUSE: Duration = Duration::from_millis(20);
 
 /// A table of the schema above.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +97,10 @@ impl Db {
         loop {
             match open_once(path, mode) {
                 Ok(inner) => return Ok(Self { inner, path: path.to_owned() }),
-                Err(_) if mode == OpenMode::ReadOnly && attempt < READER_ATTEMPTS => attempt += 1,
+                Err(_) if mode == OpenMode::ReadOnly && attempt < READER_ATTEMPTS => {
+                    std::thread::sleep(READER_PAUSE);
+                    attempt += 1;
+                }
                 Err(error) => return Err(fault("open tables", path, error)),
             }
         }

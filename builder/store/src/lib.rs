@@ -44,16 +44,7 @@ pub use ingest::digest_dir;
 pub use reader::BlobReader;
 pub use record::CHUNK_BYTES;
 pub use stats::Stats;
-pub use store::{RESERVE_BYTES, Store};
+pub use store::{OpenMode, RESERVE_BYTES, Store};
 pub use tree::MTIME_SECS;
 pub use walk::IngestRules;
 pub use writer::BlobWriter;
-
-/// What a handle may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OpenMode {
-    /// Read and write, alone.
-    ReadWrite,
-    /// Read what was there when it was opened.
-    ReadOnly,
-}

@@ -1,6 +1,6 @@
 //! The handle: opening, and the state that all parts share.
 
-use crate::{Error, OpenMode, Result, db::Changes, db::Db, journal::Head, layout::Layout};
+use crate::{Error, Result, db::Changes, db::Db, journal::Head, layout::Layout};
 use anneal_content::TreeDigest;
 use std::{
     collections::BTreeSet,
@@ -16,6 +16,15 @@ use std::{
 pub const RESERVE_BYTES: u64 = 32 << 20;
 /// What records leave free: the database must never run out of space in the middle of its own work.
 const RECORD_RESERVE_BYTES: u64 = RESERVE_BYTES / 2;
+
+/// What a handle may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenMode {
+    /// Read and write, alone.
+    ReadWrite,
+    /// Read what was there when it was opened.
+    ReadOnly,
+}
 
 /// A store of blobs, trees, results, events and records. Cheap to clone; all clones are one store.
 #[derive(Debug, Clone)]

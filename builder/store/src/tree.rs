@@ -175,13 +175,13 @@ impl Inner {
 }
 
 /// Why a file could not be checked or copied.
-enum Wrong {
+pub(crate) enum Wrong {
     Content(String),
     Io(io::Error),
 }
 
 /// Reads a file that must hold a blob's bytes; each chunk goes on only when it is right.
-fn check(
+pub(crate) fn check(
     path: &Path,
     record: &BlobRecord,
     mut then: impl FnMut(&[u8]) -> io::Result<()>,

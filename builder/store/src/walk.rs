@@ -109,9 +109,8 @@ impl Root {
         if mode & 0o6000 != 0 {
             return Err(refused(path, &format!("mode {:04o} is setuid or setgid", mode & 0o7777)));
         }
-        let mut names = vec![0; XATTRS_BYTES_MAX];
-        let names = match rustix::fs::flistxattr(handle, names.as_mut_slice()) {
-            Ok(len) => names.get(..len).unwrap_or_default(),
+        let names = match attributes(handle) {
+            Ok(names) => names,
             Err(rustix::io::Errno::NOTSUP) => return Ok(()),
             Err(e) => return Err(Error::io("list attributes of", &self.path.join(path))(e.into())),
         };
@@ -181,6 +180,17 @@ impl Root {
         }
         Ok((count, mode & 0o7777))
     }
+}
+
+/// The names of extended attributes, each ended by NUL.
+fn attributes(handle: &OwnedFd) -> rustix::io::Result<Vec<u8>> {
+    let len = rustix::fs::flistxattr_query(handle)?;
+    let mut names = vec![0; len.min(XATTRS_BYTES_MAX)];
+    if len > 0 {
+        let len = rustix::fs::flistxattr(handle, names.as_mut_slice())?;
+        names.truncate(len);
+    }
+    Ok(names)
 }
 
 fn tree_path(base: Option<&TreePath>, name: &[u8]) -> Result<TreePath> {

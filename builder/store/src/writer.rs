@@ -61,8 +61,10 @@ impl BlobWriter {
 
 impl Write for BlobWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let full = |e: Error| io::Error::new(io::ErrorKind::StorageFull, e);
-        self.store.may_write(&self.path, bytes.len() as u64).map_err(full)?;
+        self.store.may_write(&self.path, bytes.len() as u64).map_err(|error| match error {
+            Error::Full { .. } => io::Error::new(io::ErrorKind::StorageFull, error),
+            other => io::Error::other(other),
+        })?;
         let count = self.file.write(bytes)?;
         self.hasher.update(bytes.get(..count).unwrap_or_default());
         Ok(count)

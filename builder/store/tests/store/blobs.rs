@@ -106,6 +106,19 @@ fn damage_is_found_before_its_chunk_leaves_and_the_blob_can_be_put_again() {
 }
 
 #[test]
+fn a_reader_that_began_before_a_blob_was_mended_does_not_condemn_the_mended_one() {
+    let (_dir, store) = fresh();
+    let bytes = noise(3, 3 * CHUNK);
+    let digest = store.put_blob(&bytes).unwrap();
+    flip(&store, &digest, CHUNK_BYTES);
+    let mut early = store.open_blob(&digest).unwrap();
+    assert!(store.read_blob(&digest, u64::MAX).is_err());
+    store.put_blob(&bytes).unwrap();
+    assert!(early.read_to_end(&mut Vec::new()).is_err());
+    assert!(store.read_blob(&digest, u64::MAX).unwrap() == bytes);
+}
+
+#[test]
 fn a_range_beside_the_damage_is_served_and_one_over_it_is_not() {
     let (_dir, store) = fresh();
     let bytes = noise(4, 3 * CHUNK);

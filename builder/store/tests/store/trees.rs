@@ -282,6 +282,22 @@ fn many_callers_of_one_tree_get_one_directory() {
 }
 
 #[test]
+fn more_links_than_the_file_system_allows_are_spread_over_inodes() {
+    // ext4 allows 65,000 links to an inode; where there is no such limit this only makes a large tree
+    let (dir, store) = fresh();
+    let source = dir.path().join("package");
+    for number in 0..65_100 {
+        let path = source.join((number / 1000).to_string());
+        if number % 1000 == 0 {
+            fs::create_dir_all(&path).unwrap();
+        }
+        fs::File::create(path.join(number.to_string())).unwrap();
+    }
+    let tree = store.ingest(&source, &rules()).unwrap();
+    assert_eq!(digest_dir(&store.materialize(&tree).unwrap(), &rules()).unwrap(), tree);
+}
+
+#[test]
 fn a_missing_tree_is_an_error_that_names_it() {
     let (_dir, store) = fresh();
     let tree = anneal_content::TreeDigest::from_bytes([1; 32]);
