@@ -188,7 +188,10 @@ fn check_text(id: &str, place: &str, text: &str) -> Result<(), Error> {
 }
 
 fn read_time(id: &str, name: &'static str, text: &str) -> Result<OffsetDateTime, Error> {
-    OffsetDateTime::parse(text, &Rfc3339).map_err(|_| Error::Time {
+    // The year 1, which some databases write for "unknown", also comes without its leading zeros.
+    let year = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(0);
+    let padded = if (1..4).contains(&year) { format!("{}{text}", "0".repeat(4 - year)) } else { text.to_owned() };
+    OffsetDateTime::parse(&padded, &Rfc3339).map_err(|_| Error::Time {
         id: id.to_owned(),
         field: name,
         found: shown(text),

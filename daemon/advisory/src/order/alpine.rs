@@ -4,6 +4,7 @@
 //! has not, what the row goes on with decides: a pre-release suffix (`_rc1`) sorts before the end of the row,
 //! everything else after it, and an earlier kind of part (a further number) after a later kind (a suffix).
 
+use super::by_value;
 use std::cmp::Ordering;
 
 /// A row of parts.
@@ -83,10 +84,6 @@ fn number(text: &str) -> Option<(String, &str)> {
 fn suffix(name: &str) -> Option<i8> {
     let place = |list: &[&str]| list.iter().position(|s| *s == name).and_then(|i| i8::try_from(i).ok());
     place(&BEFORE).map(|i| i - 4).or_else(|| place(&AFTER))
-}
-
-fn by_value(a: &str, b: &str) -> Ordering {
-    a.len().cmp(&b.len()).then_with(|| a.cmp(b))
 }
 
 impl Part {

@@ -3,6 +3,7 @@
 //! `1.2.9 < 1.2.11`, `1.2 = 1.2.0`, `1.1.1 < 1.1.1k < 1.1.1z < 1.1.1za`. Anything else (`1.0-rc1`, `1.0b2`) has no
 //! place: whether it comes before or after `1.0` is its project's business.
 
+use super::by_value;
 use std::cmp::Ordering;
 
 /// A plain release number.
@@ -31,11 +32,6 @@ impl Version {
         }
         Ok(Self { numbers, letter: letter.to_owned() })
     }
-}
-
-/// Numbers without leading zeros: the longer is the greater.
-fn by_value(a: &str, b: &str) -> Ordering {
-    a.len().cmp(&b.len()).then_with(|| a.cmp(b))
 }
 
 impl Ord for Version {

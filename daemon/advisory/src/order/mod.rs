@@ -4,6 +4,7 @@
 //! that its ecosystem's rules do not admit has no key: it is [`Unknown`], never "equal" or "older".
 
 mod alpine;
+mod debian;
 mod generic;
 
 use crate::ecosystem;
@@ -65,7 +66,7 @@ impl Order {
     /// The place of a version in this order.
     pub(crate) fn key(self, version: &str) -> Result<Key, Unknown> {
         let key = match self {
-            Self::Debian => debian(version).map(Key::Debian),
+            Self::Debian => debian::Version::parse(version).map(Key::Debian),
             Self::Alpine => alpine::Version::parse(version).map(Key::Alpine),
             Self::Semver => semantic(version).map(Key::Semver),
             Self::Pep440 => pep440_rs::Version::from_str(version).map(Key::Pep440).map_err(|_| "expected PEP 440"),
@@ -82,7 +83,7 @@ impl Order {
 /// A version's place in one order. Keys of different orders never meet; they are ordered only to be total.
 #[derive(Clone, Debug)]
 pub(crate) enum Key {
-    Debian(debversion::Version),
+    Debian(debian::Version),
     Alpine(alpine::Version),
     Semver(semver::Version),
     Pep440(pep440_rs::Version),
@@ -128,14 +129,9 @@ impl PartialEq for Key {
 
 impl Eq for Key {}
 
-fn debian(text: &str) -> Result<debversion::Version, &'static str> {
-    const EXPECTED: &str = "expected [epoch:]upstream[-revision]";
-    // The parser takes "1:" for a version without an epoch; dpkg refuses it.
-    let upstream = text.split_once(':').map_or(text, |(_, rest)| rest);
-    if !upstream.starts_with(|c: char| c.is_ascii_alphanumeric()) || text.ends_with('-') {
-        return Err(EXPECTED);
-    }
-    debversion::Version::from_str(text).map_err(|_| EXPECTED)
+/// Digits without leading zeros, or letters after a number: the longer is the greater.
+fn by_value(a: &str, b: &str) -> Ordering {
+    a.len().cmp(&b.len()).then_with(|| a.cmp(b))
 }
 
 /// Semantic Versioning, with what Go and hand-written records add: a leading `v`, `1.2` for `1.2.0`.
