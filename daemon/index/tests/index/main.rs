@@ -135,7 +135,7 @@ fn an_id_that_would_tear_a_key_is_refused() {
 }
 
 #[test]
-fn a_second_opener_is_told_whose_index_it_is() {
+fn a_second_opener_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let _first = open(dir.path());
     let text = Index::open(&dir.path().join("index")).unwrap_err().to_string();
@@ -160,4 +160,34 @@ fn threads_that_change_one_image_leave_one_whole_answer() {
     let found: usize = ["a", "b", "c", "d"].iter().map(|p| with(&index, p).len()).sum();
     assert_eq!((left.len(), found), (1, 1));
     assert_eq!(with(&index, left[0].name.as_str()), ["i 1"]);
+}
+
+#[test]
+fn an_index_of_another_format_is_refused_with_the_remedy() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path()));
+    let path = dir.path().join("index");
+    let families = ["default", "images", "uses", "advisories", "aliases", "touches"];
+    let raw = rocksdb::DB::open_cf(&rocksdb::Options::default(), &path, families).unwrap();
+    raw.put("format", "anneal-index 0").unwrap();
+    drop(raw);
+    let text = Index::open(&path).unwrap_err().to_string();
+    assert!(text.contains("has format `anneal-index 0`, this program knows `anneal-index 1`; remove it"), "{text}");
+}
+
+#[test]
+fn a_damaged_row_is_told_and_not_passed_on() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path()));
+    let path = dir.path().join("index");
+    let families = ["default", "images", "uses", "advisories", "aliases", "touches"];
+    let raw = rocksdb::DB::open_cf(&rocksdb::Options::default(), &path, families).unwrap();
+    raw.put_cf(raw.cf_handle("advisories").unwrap(), "CVE-1", "{").unwrap();
+    raw.put_cf(raw.cf_handle("uses").unwrap(), "zlib\0short", "1").unwrap();
+    drop(raw);
+    let index = Index::open(&path).unwrap();
+    let text = index.advisory("CVE-1").unwrap_err().to_string();
+    assert!(text.contains("damaged row in table `advisories`"), "{text}");
+    let text = index.images_with(&package("zlib")).unwrap_err().to_string();
+    assert!(text.contains("damaged row in table `uses`: a key is too short"), "{text}");
 }
