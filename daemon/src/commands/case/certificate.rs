@@ -1,0 +1,282 @@
+//! What a case rebuilt, and that nothing else was: read off the ledger's images before and after.
+//!
+//! A package's derivation names everything that goes into its build. Where it is the same before and after, the package
+//! was not built again: the image has the same bytes of it.
+
+use crate::{
+    commands::{advisory::status, log::when},
+    error::{Error, Result},
+};
+use anneal_content::{BlobDigest, CatalogDigest, DerivationId, ImageName, PackageName, TreeDigest, Version};
+use anneal_ledger::{Candidate, CandidateId, Case, CaseStatus, Decision, Hit, Image, PackageRecord, State};
+use serde::Serialize;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
+
+/// What became of a case.
+#[derive(Debug, Serialize)]
+pub(super) struct Certificate {
+    advisory: String,
+    /// The record's digest.
+    record: Option<BlobDigest>,
+    status: &'static str,
+    imported_ms: u64,
+    revision: Option<CatalogDigest>,
+    hits: Vec<Hit>,
+    bumps: Vec<(PackageName, Version, Version)>,
+    images: Vec<Fixed>,
+    /// Images with a hit that no candidate answers yet.
+    waiting: Vec<ImageName>,
+    /// Images that the case left alone.
+    untouched: Vec<ImageName>,
+}
+
+/// One image before and after.
+#[derive(Debug, Serialize)]
+struct Fixed {
+    image: ImageName,
+    before: Option<BlobDigest>,
+    after: BlobDigest,
+    candidate: CandidateId,
+    /// The candidate's status, in a word.
+    status: &'static str,
+    /// Who decided, by key id and name.
+    decided_by: Option<(String, String)>,
+    published_ms: Option<u64>,
+    packages: BTreeMap<PackageName, Fate>,
+}
+
+/// What became of a package of the image.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "fate")]
+enum Fate {
+    /// Its inputs are the same, so it was not built again.
+    Kept { version: Version, inputs: DerivationId },
+    /// Its inputs changed.
+    Rebuilt { from: Version, to: Version, inputs_before: DerivationId, inputs: DerivationId, same_content: bool },
+    /// It was not in the image before, as far as the ledger knows.
+    New { version: Version, inputs: DerivationId, tree: TreeDigest },
+    /// It is not in the image any more.
+    Removed { version: Version },
+}
+
+impl Certificate {
+    /// Reads a case's certificate off the state; an error where there is nothing to certify yet.
+    pub(super) fn of(state: &State, case: &Case) -> Result<Self> {
+        let mut images = Vec::new();
+        for name in &case.images {
+            images.extend(answering(state, case, name).and_then(|candidate| fixed(state, case, candidate)));
+        }
+        if images.is_empty() {
+            let (id, status) = (&case.advisory, status(case));
+            return Err(Error::No(format!("case {id} is {status}, and no image answers it yet: nothing to certify")));
+        }
+        let done: BTreeSet<_> = images.iter().map(|fixed| fixed.image.clone()).collect();
+        let all: BTreeSet<_> = state.images.values().map(|image| image.name.clone()).collect();
+        let revision = match &case.status {
+            CaseStatus::Remediating { revision } | CaseStatus::Blocked { revision, .. } => Some(*revision),
+            CaseStatus::Open | CaseStatus::Closed => None,
+        };
+        Ok(Self {
+            advisory: case.advisory.clone(),
+            record: state.advisories.get(&case.advisory).copied(),
+            status: status(case),
+            imported_ms: case.imported_ms,
+            revision: revision.or_else(|| images.iter().find_map(|f| Some(state.images.get(&f.after)?.revision))),
+            hits: case.hits.clone(),
+            bumps: case.bumps.clone(),
+            waiting: case.images.iter().filter(|name| !done.contains(*name)).cloned().collect(),
+            untouched: all.into_iter().filter(|name| !case.images.contains(name)).collect(),
+            images,
+        })
+    }
+}
+
+/// The candidate that answers the case for an image: the first that was published, else the newest.
+fn answering<'a>(state: &'a State, case: &Case, name: &ImageName) -> Option<&'a Candidate> {
+    let fixes = |c: &&Candidate| c.image == *name && c.fixes.contains(&case.advisory);
+    let published = state.candidates.values().filter(fixes).find(|c| c.status.word() == "published");
+    published.or_else(|| state.candidates.values().rev().find(fixes))
+}
+
+fn fixed(state: &State, case: &Case, candidate: &Candidate) -> Option<Fixed> {
+    let after = state.images.get(&candidate.manifest)?;
+    let before = before(state, case, candidate, after);
+    let decided_by = candidate.decision.as_ref().filter(|d| d.0 == Decision::Approve).map(|(_, key_id, ..)| {
+        let name = state.approvers.get(key_id).map(|approver| approver.name.clone()).unwrap_or_default();
+        (key_id.clone(), name)
+    });
+    let publication = state.publications.iter().find(|p| p.candidate == candidate.id);
+    Some(Fixed {
+        image: after.name.clone(),
+        before: before.map(|image| image.manifest),
+        after: after.manifest,
+        candidate: candidate.id,
+        status: candidate.status.word(),
+        decided_by,
+        published_ms: publication.map(|p| p.at_ms),
+        packages: fates(before.map_or(&[], |image| &image.packages), &after.packages),
+    })
+}
+
+/// The image that the candidate is to replace: what was published before it, else the newest that had a hit.
+fn before<'a>(state: &'a State, case: &Case, candidate: &Candidate, after: &Image) -> Option<&'a Image> {
+    let same = |name: &ImageName, manifest: &BlobDigest| *name == after.name && *manifest != after.manifest;
+    let earlier = |p: &&anneal_ledger::Publication| same(&p.image, &p.manifest) && p.candidate < candidate.id;
+    if let Some(publication) = state.publications.iter().rev().find(earlier) {
+        return state.images.get(&publication.manifest);
+    }
+    let has_hit = |image: &Image| {
+        case.hits.iter().any(|hit| image.packages.iter().any(|p| p.name == hit.package && p.version == hit.version))
+    };
+    let older = state.images.values().filter(|image| same(&image.name, &image.manifest) && has_hit(image));
+    older.filter(|image| image.at_ms <= after.at_ms).max_by_key(|image| image.at_ms)
+}
+
+fn fates(before: &[PackageRecord], after: &[PackageRecord]) -> BTreeMap<PackageName, Fate> {
+    let old: BTreeMap<_, _> = before.iter().map(|package| (&package.name, package)).collect();
+    let mut fates = BTreeMap::new();
+    for now in after {
+        let (version, inputs) = (now.version.clone(), now.derivation);
+        let fate = match old.get(&now.name) {
+            None => Fate::New { version, inputs, tree: now.tree },
+            Some(was) if was.derivation == inputs => Fate::Kept { version, inputs },
+            Some(was) => Fate::Rebuilt {
+                from: was.version.clone(),
+                to: version,
+                inputs_before: was.derivation,
+                inputs,
+                same_content: was.tree == now.tree,
+            },
+        };
+        fates.insert(now.name.clone(), fate);
+    }
+    for (name, was) in old {
+        fates.entry(name.clone()).or_insert_with(|| Fate::Removed { version: was.version.clone() });
+    }
+    fates
+}
+
+impl Certificate {
+    /// The certificate for people.
+    pub(super) fn text(&self) -> String {
+        let mut text = format!("certificate of {}: the case is {}\n", self.advisory, self.status);
+        let mut line = |name: &str, value: &str| {
+            let _ = writeln!(text, "  {name:10} {value}");
+        };
+        if let Some(record) = &self.record {
+            line("record", &record.to_string());
+        }
+        line("taken in", &when(self.imported_ms));
+        if let Some(revision) = &self.revision {
+            line("catalogue", &revision.to_string());
+        }
+        for hit in &self.hits {
+            line("found in", &format!("{} {}: {}", hit.package, hit.version, hit.explanation));
+        }
+        for (package, from, to) in &self.bumps {
+            line("chosen", &format!("{package} {from} -> {to}"));
+        }
+        for fixed in &self.images {
+            text.push_str(&fixed.text(self.imported_ms));
+        }
+        for (names, what) in
+            [(&self.waiting, "waits for its image"), (&self.untouched, "has no such package: not touched")]
+        {
+            for name in names {
+                let _ = writeln!(text, "image {name} {what}");
+            }
+        }
+        text
+    }
+}
+
+impl Fixed {
+    fn text(&self, imported_ms: u64) -> String {
+        let mut text = format!("image {}\n", self.image);
+        let before = self.before.map_or_else(|| "none".to_owned(), |digest| digest.to_string());
+        let _ = writeln!(text, "  before     {before}\n  after      {}", self.after);
+        let _ = writeln!(text, "  candidate  {}, {}", self.candidate, self.status);
+        if let Some((key_id, name)) = &self.decided_by {
+            let _ = writeln!(text, "  approved   by {name}, key {key_id}");
+        }
+        if let Some(at_ms) = self.published_ms {
+            let seconds = at_ms.saturating_sub(imported_ms) / 1000;
+            let _ = writeln!(text, "  published  {}, {seconds} s after the advisory was taken in", when(at_ms));
+        }
+        for (name, fate) in &self.packages {
+            let _ = writeln!(text, "  {}", fate.text(name));
+        }
+        text
+    }
+}
+
+impl Fate {
+    fn text(&self, name: &PackageName) -> String {
+        match self {
+            Self::Kept { version, inputs } => format!("kept       {name} {version}: input digest unchanged, {inputs}"),
+            Self::Rebuilt { from, to, inputs_before, inputs, same_content } => {
+                let moved = if from == to { to.to_string() } else { format!("{from} -> {to}") };
+                let content = if *same_content { "; it came out identical" } else { "" };
+                format!("rebuilt    {name} {moved}: input digest {inputs_before} -> {inputs}{content}")
+            }
+            Self::New { version, inputs, .. } => format!("new        {name} {version}: input digest {inputs}"),
+            Self::Removed { version } => format!("removed    {name} {version}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn package(name: &str, version: &str, inputs: &[u8], tree: &[u8]) -> PackageRecord {
+        PackageRecord {
+            name: PackageName::new(name).unwrap(),
+            version: Version::new(version).unwrap(),
+            derivation: DerivationId::of(inputs),
+            tree: TreeDigest::from_bytes(*BlobDigest::of(tree).as_bytes()),
+        }
+    }
+
+    #[test]
+    fn a_package_is_kept_only_where_its_inputs_are_the_same() {
+        let before = [
+            package("musl", "1", b"musl", b"m"),
+            package("zlib", "1.2.11", b"z1", b"zt1"),
+            package("nginx", "1.24", b"n1", b"nt"),
+            package("gone", "1", b"g", b"g"),
+        ];
+        let after = [
+            package("musl", "1", b"musl", b"m"),
+            package("zlib", "1.2.13", b"z2", b"zt2"),
+            package("nginx", "1.24", b"n2", b"nt"),
+            package("came", "1", b"c", b"c"),
+        ];
+        let fates = fates(&before, &after);
+        let text = |name: &str| fates[name].text(&PackageName::new(name).unwrap());
+        assert!(text("musl").contains("input digest unchanged"), "{}", text("musl"));
+        assert!(text("zlib").starts_with("rebuilt    zlib 1.2.11 -> 1.2.13: "), "{}", text("zlib"));
+        assert!(text("nginx").ends_with("; it came out identical"), "{}", text("nginx"));
+        assert_eq!(text("gone"), "removed    gone 1");
+        assert!(text("came").starts_with("new        came 1"));
+    }
+
+    #[test]
+    fn a_case_that_no_image_answers_has_no_certificate() {
+        let case = Case {
+            advisory: "X-1".into(),
+            opened_ms: 0,
+            imported_ms: 0,
+            hits: Vec::new(),
+            images: vec![ImageName::new("nginx").unwrap()],
+            bumps: Vec::new(),
+            plan: None,
+            status: CaseStatus::Open,
+        };
+        let error = Certificate::of(&State::default(), &case).unwrap_err();
+        assert!(matches!(error, Error::No(_)), "{error}");
+    }
+}

@@ -1,0 +1,158 @@
+//! `anneal recipe`: check recipes, show them, draw them, lock what builds start from, read a build's log.
+
+mod graph;
+mod lock;
+mod show;
+
+use crate::{
+    catalog_files::{read_catalog, recipe_files},
+    cli::ToFile,
+    commands::log::{last_build, log_text},
+    error::{Error, Result},
+    output::{Output, printable, write_file},
+    settings::Settings,
+};
+use anneal_content::PackageName;
+use anneal_recipe::{Catalog, Mistakes};
+use clap::{Subcommand, ValueEnum};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+/// What can be done with recipes.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RecipeCommand {
+    /// Check every recipe of a catalogue, and say all that is wrong
+    Check {
+        /// The catalogue, or one of its recipes; by default the catalogue of the settings
+        path: Option<PathBuf>,
+    },
+    /// What a recipe says: of a package, of an image, or of both where both have the name
+    Show {
+        /// Its name
+        name: String,
+    },
+    /// Packages and images as a graph, in Graphviz's language
+    Graph {
+        #[command(flatten)]
+        to: ToFile,
+    },
+    /// Lock what builds start from, at what this machine's apt has now
+    Lock {
+        /// What to lock
+        what: Lockable,
+        #[command(flatten)]
+        to: ToFile,
+    },
+    /// The log of a package's last build, whether it failed or not
+    Log {
+        /// The package
+        name: PackageName,
+    },
+}
+
+/// What has a lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Lockable {
+    /// The packages of the distribution that every build sees.
+    BuildRoot,
+}
+
+/// Performs the command.
+pub(crate) fn run(command: &RecipeCommand, settings: &Settings, output: &Output) -> Result<()> {
+    match command {
+        RecipeCommand::Check { path } => check(&catalogue_of(path.as_deref(), settings)?, output),
+        RecipeCommand::Show { name } => show::show(&read_catalog(settings.catalog_dir()?, output.color)?, name, output),
+        RecipeCommand::Graph { to } => {
+            let graph = graph::Graph::of(&read_catalog(settings.catalog_dir()?, output.color)?);
+            match &to.output {
+                Some(file) => write_file(file, graph.dot().as_bytes()),
+                None => output.result(|| graph.dot(), &graph),
+            }
+        }
+        RecipeCommand::Lock { what: Lockable::BuildRoot, to } => {
+            lock::lock_build_root(to.output.as_deref(), settings, output)
+        }
+        RecipeCommand::Log { name } => log(name, settings, output),
+    }
+}
+
+/// An error about a name, with the nearest name there is.
+pub(super) fn with_help(error: &anneal_recipe::Error) -> Error {
+    let help = error.help().map(|help| format!("; {help}")).unwrap_or_default();
+    Error::Input(format!("{error}{help}"))
+}
+
+/// The catalogue that a path means: itself, or the one that a recipe lies in.
+fn catalogue_of(path: Option<&Path>, settings: &Settings) -> Result<PathBuf> {
+    match path {
+        None => Ok(settings.catalog_dir()?.to_owned()),
+        Some(file) if file.is_file() => {
+            let absolute = file.canonicalize().map_err(crate::error::io("find", file))?;
+            let folder = absolute.parent().filter(|dir| dir.ends_with("packages") || dir.ends_with("images"));
+            folder.and_then(Path::parent).map(Path::to_owned).ok_or_else(|| {
+                let file = file.display();
+                Error::Input(format!("{file} is not in packages/ or images/ of a catalogue, so its kind is unknown"))
+            })
+        }
+        Some(dir) => Ok(dir.to_owned()),
+    }
+}
+
+fn check(dir: &Path, output: &Output) -> Result<()> {
+    let catalog = match Catalog::parse(&recipe_files(dir)?) {
+        Ok(catalog) => catalog,
+        Err(mistakes) => {
+            if output.json {
+                output.result(String::new, &mistakes_json(&mistakes))?;
+            }
+            return Err(Error::Recipes(mistakes.render(output.color)));
+        }
+    };
+    let digest = catalog.digest()?;
+    let releases: usize = catalog.packages().values().map(|recipe| recipe.releases.listed().count()).sum();
+    let (packages, images) = (catalog.packages().len(), catalog.images().len());
+    let text = || format!("{packages} packages with {releases} releases and {images} images: no mistakes\n{digest}\n");
+    let value = json!({
+        "mistakes": [], "packages": packages, "releases": releases, "images": images, "catalog": digest,
+    });
+    output.result(text, &value)
+}
+
+fn mistakes_json(mistakes: &Mistakes) -> serde_json::Value {
+    let each = mistakes.iter().map(|mistake| {
+        let ((line, column), error) = (mistake.position(), mistake.error());
+        json!({
+            "file": mistake.file(), "line": line, "column": column,
+            "code": error.code(), "message": error.to_string(), "help": error.help(),
+        })
+    });
+    json!({ "mistakes": each.collect::<Vec<_>>() })
+}
+
+fn log(name: &PackageName, settings: &Settings, output: &Output) -> Result<()> {
+    let store = super::store::open(settings)?;
+    let Some(build) = last_build(&store, name)? else {
+        return Err(Error::No(format!("{name} was never built here; `anneal build` builds what images ask for")));
+    };
+    output.note(&printable(&build.headline()));
+    let text = match &build.log {
+        Some(digest) => log_text(&super::log::whole(&store, digest)?),
+        None => format!("{}\n", printable(&build.summary)),
+    };
+    output.result(|| text.clone(), &json!({ "build": &build, "text": &text }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistake_is_told_to_machines_with_its_line_and_a_code() {
+        let files = [("packages/a.toml".to_owned(), "name = \"a\"\nnmae = 1\n".to_owned())];
+        let mistakes = Catalog::parse(&files).unwrap_err();
+        let value = mistakes_json(&mistakes);
+        let unknown =
+            value["mistakes"].as_array().unwrap().iter().find(|m| m["code"] == "recipe::unknown-key").unwrap();
+        assert_eq!((unknown["file"].as_str(), unknown["line"].as_u64()), (Some("packages/a.toml"), Some(2)));
+    }
+}
