@@ -1,1 +1,46 @@
-//! Placeholder.
+//! Carries out a plan: fetch, stage, run, ingest, assemble, check, state the evidence.
+//!
+//! Everything here acts; what to do was decided by `anneal-plan` and the ledger. Each effect is idempotent because each
+//! product is addressed by its content, so a plan that was interrupted is simply carried out again.
+//!
+//! ```text
+//! Builder::execute(plan)  ── per step, dependencies first, in parallel ──▶  realise one package
+//!    action key → cached? ──▶ result
+//!    sources from the archive, else fetched by digest
+//!    build and proof build side by side in sandboxes → outputs → trees → action cache
+//! Builder::assemble(image) ──▶ layers, config, manifest, index
+//! Builder::examine(image)  ──▶ findings, verdict
+//! Builder::state(image)    ──▶ SBOM, provenance, test result, unsigned
+//! ```
+
+mod assemble;
+mod build_root;
+mod builder;
+mod changes;
+mod error;
+mod evidence;
+mod examine;
+mod execute;
+mod layout;
+mod progress;
+mod realise;
+mod run_image;
+mod script;
+mod sources;
+mod staging;
+mod testing;
+
+pub use assemble::{AssembledImage, ImageLayer};
+pub use build_root::BuildRoot;
+pub use builder::{Builder, BuilderConfig, Realised};
+pub use changes::{FileChange, ImageDiff, PackageChange, Side, image_diff};
+pub use error::{Error, Result};
+pub use evidence::{EvidenceInput, Statements};
+pub use examine::{Examination, ExamineInput, PreviousRelease};
+pub use execute::{Executed, StepFailure};
+pub use layout::{LayoutImage, read_layout, unpack_layers, write_layout};
+pub use progress::{Phase, Progress, Ran};
+pub use run_image::{ImageRun, run_image};
+
+/// The version of what a build can see; a change of it re-keys every build.
+pub const SANDBOX_PROFILE: u32 = 1;

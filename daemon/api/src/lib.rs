@@ -1,1 +1,58 @@
-//! Placeholder.
+//! What the daemon and the command line say to each other over the socket: the shapes of requests and answers.
+//!
+//! Every answer is JSON; an error is a [`Failure`] with the exit code that the command ends with. The state itself is
+//! [`anneal_ledger::State`], so that a command reads the same whether it asks a daemon or a state directory.
+
+use anneal_content::{DerivationId, ImageName};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Why a request was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The exit code for the command: 1 no, 2 bad input, 4 internal.
+    pub code: u8,
+    /// What to print.
+    pub message: String,
+}
+
+/// Enrols an approver.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApproverRequest {
+    /// Who.
+    pub name: String,
+    /// Their public key, SPKI in PEM.
+    pub public_key: String,
+}
+
+/// Withdraws an approver's key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevokeRequest {
+    /// Why.
+    pub reason: String,
+}
+
+/// What came of an import.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportAnswer {
+    /// The advisory's id.
+    pub id: String,
+    /// Whether the record was new.
+    pub new: bool,
+}
+
+/// What the daemon is about to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overview {
+    /// Tasks that are due, most urgent first; empty: the daemon rests.
+    pub tasks: Vec<String>,
+    /// The images of the active catalogue, by what names them before they are built.
+    pub images: BTreeMap<ImageName, DerivationId>,
+    /// Images that wait because of builds that failed and may not be tried again yet, with those builds.
+    #[serde(default)]
+    pub held: BTreeMap<ImageName, Vec<DerivationId>>,
+    /// The host part of the name that images are pulled by.
+    pub public_name: String,
+    /// Where the registry listens.
+    pub listen: String,
+}

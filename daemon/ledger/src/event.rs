@@ -183,7 +183,7 @@ pub enum Event {
         bumps: Vec<(PackageName, Version, Version)>,
         /// The revision that this makes.
         revision: CatalogDigest,
-        /// The plan, as text, made before anything ran.
+        /// The plan as JSON, made before anything ran.
         plan: BlobDigest,
     },
     /// No listed release leaves the advisory's ranges, or a human must judge.

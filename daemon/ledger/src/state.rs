@@ -2,11 +2,11 @@
 
 use crate::{CandidateId, Decision, EvidenceRef, Hit, LayerRecord, PackageRecord, RevisionCause};
 use anneal_content::{BlobDigest, CatalogDigest, DerivationId, ImageName, PackageName, Tag, Version};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything the journal says.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     /// The active catalog revision and its blob.
     pub revision: Option<(CatalogDigest, BlobDigest)>,
@@ -37,7 +37,7 @@ pub struct State {
 }
 
 /// Where a case stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "status")]
 pub enum CaseStatus {
     /// Affected; no remediation chosen yet.
@@ -59,7 +59,7 @@ pub enum CaseStatus {
 }
 
 /// What an advisory opened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Case {
     /// The advisory.
     pub advisory: String,
@@ -73,7 +73,7 @@ pub struct Case {
     pub images: Vec<ImageName>,
     /// What was chosen: package, from, to.
     pub bumps: Vec<(PackageName, Version, Version)>,
-    /// The plan's text.
+    /// The plan as JSON.
     pub plan: Option<BlobDigest>,
     /// Where it stands.
     #[serde(flatten)]
@@ -81,7 +81,7 @@ pub struct Case {
 }
 
 /// A build that failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// The package.
     pub package: PackageName,
@@ -96,7 +96,7 @@ pub struct Failure {
 }
 
 /// An image that was assembled.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {
     /// Its name.
     pub name: ImageName,
@@ -119,7 +119,7 @@ pub struct Image {
 }
 
 /// Where a candidate stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "status")]
 pub enum CandidateStatus {
     /// Awaits a human.
@@ -151,7 +151,7 @@ impl CandidateStatus {
 }
 
 /// An image that awaits, or had, a human's decision.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Candidate {
     /// Its number.
     pub id: CandidateId,
@@ -177,7 +177,7 @@ pub struct Candidate {
 }
 
 /// Somebody whose decisions count.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Approver {
     /// Who.
     pub name: String,
@@ -188,7 +188,7 @@ pub struct Approver {
 }
 
 /// Tags that moved.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Publication {
     /// The candidate.
     pub candidate: CandidateId,

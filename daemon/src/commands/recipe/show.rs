@@ -81,9 +81,11 @@ fn package_text(recipe: &PackageRecipe, catalog: &Catalog) -> Result<String> {
     Ok(text)
 }
 
-/// A step of several lines, each beneath the first.
+/// A step of several lines, each beneath the first, without the margin that all of them have.
 fn indented(step: &str) -> String {
-    step.trim_end().replace('\n', "\n             ")
+    let lines = || step.trim_end().lines().filter(|line| !line.trim().is_empty());
+    let margin = lines().map(|line| line.len() - line.trim_start_matches(' ').len()).min().unwrap_or_default();
+    lines().filter_map(|line| line.get(margin..)).collect::<Vec<_>>().join("\n             ")
 }
 
 fn release_text(release: &Release, selected: bool) -> String {
@@ -129,4 +131,26 @@ fn image_text(recipe: &ImageRecipe, catalog: &Catalog) -> Result<String> {
         line("allows", &format!("{}: {}", waiver.check, waiver.reason));
     }
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_of_a_step_keep_their_shape_and_lose_their_common_margin() {
+        assert_eq!(indented("\n  if x; then\n    y\n  fi\n"), "if x; then\n               y\n             fi");
+        assert_eq!(indented("make"), "make");
+    }
+
+    #[test]
+    fn an_unknown_name_is_answered_with_the_nearest_of_either_kind() {
+        let near = |near: Option<&str>| {
+            let (kind, name) = ("image", "ngnix".to_owned());
+            Some(anneal_recipe::Error::Unknown { kind, name, near: near.map(str::to_owned) })
+        };
+        let said = unknown("ngnix", [near(None), near(Some("nginx"))]).to_string();
+        assert!(said.ends_with("did you mean `nginx`?"), "{said}");
+        assert!(unknown("ngnix", [None, near(None)]).to_string().contains("no package and no image"));
+    }
 }

@@ -1,0 +1,185 @@
+//! The plan: immutable, ordered, with no choice left for execution.
+
+use crate::{Derived, ImageNeed};
+use anneal_content::{DerivationId, ImageName, PackageName, Version};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Why a package must be built.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "why")]
+pub enum Reason {
+    /// It was never built here.
+    New,
+    /// Another release.
+    Release {
+        /// The release before.
+        from: Version,
+    },
+    /// The same release, another recipe, build root or sandbox.
+    Recipe,
+    /// Something it is built with is built anew; if that comes out identical, this is cut off.
+    Follows {
+        /// What it follows.
+        inputs: Vec<PackageName>,
+    },
+}
+
+/// One step of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "step")]
+pub enum Step {
+    /// The derivation was built before.
+    Reuse {
+        /// The package.
+        package: PackageName,
+        /// Its version.
+        version: Version,
+        /// Its derivation.
+        derivation: DerivationId,
+    },
+    /// It must be built.
+    Build {
+        /// The package.
+        package: PackageName,
+        /// Its version.
+        version: Version,
+        /// Its derivation.
+        derivation: DerivationId,
+        /// Why.
+        reason: Reason,
+        /// What must be done before.
+        after: BTreeSet<PackageName>,
+    },
+    /// It cannot be built now.
+    Blocked {
+        /// The package.
+        package: PackageName,
+        /// Its version.
+        version: Version,
+        /// Its derivation.
+        derivation: DerivationId,
+        /// What stands in the way.
+        why: String,
+    },
+}
+
+impl Step {
+    /// The package.
+    pub fn package(&self) -> &PackageName {
+        match self {
+            Self::Reuse { package, .. } | Self::Build { package, .. } | Self::Blocked { package, .. } => package,
+        }
+    }
+    /// Its derivation.
+    pub fn derivation(&self) -> DerivationId {
+        match self {
+            Self::Reuse { derivation, .. } | Self::Build { derivation, .. } | Self::Blocked { derivation, .. } => {
+                *derivation
+            }
+        }
+    }
+}
+
+/// What a plan means for one image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageStep {
+    /// The image.
+    pub image: ImageName,
+    /// Names the image before it is built.
+    pub key: DerivationId,
+    /// Its packages, dependencies first.
+    pub packages: Vec<PackageName>,
+    /// Those whose layer may change.
+    pub rebuilt: BTreeSet<PackageName>,
+    /// Whether it is as it was before.
+    pub untouched: bool,
+}
+
+/// What will be done, dependencies first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildPlan {
+    /// Steps in an order in which they can be done.
+    pub steps: Vec<Step>,
+    /// The images of the goal, and those that are untouched.
+    pub images: Vec<ImageStep>,
+}
+
+/// Plans the images `goal` of `new`.
+///
+/// `realised` are derivations whose result is known; `held` are those that may not be tried now, with the reason.
+/// `old` only explains: what it says about reasons never changes what is done.
+pub fn plan(
+    old: Option<&Derived>,
+    new: &Derived,
+    goal: &BTreeSet<ImageName>,
+    realised: &BTreeSet<DerivationId>,
+    held: &BTreeMap<DerivationId, String>,
+) -> BuildPlan {
+    let needed: BTreeSet<DerivationId> =
+        goal.iter().filter_map(|g| new.images.get(g)).flat_map(|n| n.derivations.iter().copied()).collect();
+    let mut plan = BuildPlan::default();
+    let mut rebuilt = BTreeSet::new();
+    let mut blocked = BTreeMap::new();
+    for package in &new.order {
+        let Some((derivation, task)) =
+            new.ids.get(package).filter(|id| needed.contains(id)).and_then(|id| Some((*id, new.derivations.get(id)?)))
+        else {
+            continue;
+        };
+        let (package, version) = (package.clone(), task.version.clone());
+        let stopped = task.requires.keys().find_map(|input| Some(format!("waits for {input}: {}", blocked.get(input)?)));
+        if realised.contains(&derivation) {
+            plan.steps.push(Step::Reuse { package, version, derivation });
+        } else if let Some(why) = held.get(&derivation).cloned().or(stopped) {
+            blocked.insert(package.clone(), why.clone());
+            plan.steps.push(Step::Blocked { package, version, derivation, why });
+        } else {
+            let after: BTreeSet<_> = task.requires.keys().filter(|input| rebuilt.contains(*input)).cloned().collect();
+            let reason = reason(old, &package, task, &after);
+            rebuilt.insert(package.clone());
+            plan.steps.push(Step::Build { package, version, derivation, reason, after });
+        }
+    }
+    for (image, need) in &new.images {
+        let untouched = old.and_then(|old| old.images.get(image)).is_some_and(|before| before.key == need.key);
+        plan.images.push(image_step(image, need, &rebuilt, untouched));
+    }
+    plan
+}
+
+fn image_step(image: &ImageName, need: &ImageNeed, rebuilt: &BTreeSet<PackageName>, untouched: bool) -> ImageStep {
+    ImageStep {
+        image: image.clone(),
+        key: need.key,
+        packages: need.packages.clone(),
+        rebuilt: need.packages.iter().filter(|p| rebuilt.contains(*p)).cloned().collect(),
+        untouched,
+    }
+}
+
+fn reason(
+    old: Option<&Derived>,
+    package: &PackageName,
+    task: &crate::Derivation,
+    after: &BTreeSet<PackageName>,
+) -> Reason {
+    let before = old.and_then(|old| old.derivations.get(old.ids.get(package)?));
+    match before {
+        None => Reason::New,
+        Some(before) if before.version != task.version => Reason::Release { from: before.version.clone() },
+        Some(before) => {
+            let same_inputs = crate::Derivation { requires: before.requires.clone(), ..task.clone() };
+            if same_inputs == *before && !after.is_empty() {
+                Reason::Follows { inputs: after.iter().cloned().collect() }
+            } else if same_inputs == *before {
+                Reason::New
+            } else {
+                Reason::Recipe
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

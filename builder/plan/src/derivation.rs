@@ -1,0 +1,169 @@
+//! Build tasks named before anything is built.
+
+use crate::Error;
+use anneal_content::{BlobDigest, DerivationId, EntryName, ImageName, PackageName, Version, canonical_json};
+use anneal_recipe::{BuildPath, Catalog, OutputRule, PackageRecipe};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What every build has in common; a change of it re-keys everything.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Toolchain {
+    /// The digest of the build root's lock.
+    pub build_root: BlobDigest,
+    /// The version of the sandbox's profile: what a build can see.
+    pub sandbox: u32,
+    /// The version of the layer writer: what packing does with the same files.
+    pub layer_writer: String,
+}
+
+/// A source file of a build.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceInput {
+    /// Its digest.
+    pub sha256: BlobDigest,
+    /// Its name under `/src`.
+    pub file: EntryName,
+    /// Where it is unpacked beneath `/build`.
+    pub unpack: Option<BuildPath>,
+}
+
+/// One build task whose inputs are named by other derivations.
+///
+/// Time and memory limits and the places of sources are left out on purpose: they don't change what comes out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Derivation {
+    /// The package.
+    pub name: PackageName,
+    /// Its version.
+    pub version: Version,
+    /// `SOURCE_DATE_EPOCH`, seconds since 1970.
+    pub epoch: u64,
+    /// Its sources.
+    pub sources: Vec<SourceInput>,
+    /// What stands at `/sysroot`, by derivation.
+    pub requires: BTreeMap<PackageName, DerivationId>,
+    /// CPUs that the build is shown.
+    pub cpus: u32,
+    /// Where the steps begin, beneath `/build`.
+    pub workdir: BuildPath,
+    /// The recipe's variables.
+    pub env: BTreeMap<String, String>,
+    /// The steps.
+    pub steps: Vec<String>,
+    /// How files are split into outputs.
+    pub outputs: Vec<OutputRule>,
+    /// The build root's lock.
+    pub build_root: BlobDigest,
+    /// The sandbox's profile.
+    pub sandbox: u32,
+}
+
+impl Derivation {
+    fn of(recipe: &PackageRecipe, requires: BTreeMap<PackageName, DerivationId>, toolchain: &Toolchain) -> Self {
+        let release = recipe.selected();
+        let source = |s: &anneal_recipe::Source| SourceInput {
+            sha256: s.sha256,
+            file: s.file.clone(),
+            unpack: s.unpack.clone(),
+        };
+        Self {
+            name: recipe.name.clone(),
+            version: recipe.version().clone(),
+            epoch: release.date.epoch_secs(),
+            sources: release.sources.iter().map(source).collect(),
+            requires,
+            cpus: recipe.build.cpus,
+            workdir: recipe.workdir(),
+            env: recipe.build.env.clone(),
+            steps: recipe.build.steps.clone(),
+            outputs: recipe.outputs.clone(),
+            build_root: toolchain.build_root,
+            sandbox: toolchain.sandbox,
+        }
+    }
+
+    /// The id: BLAKE3 of the canonical JSON.
+    pub fn id(&self) -> Result<DerivationId, Error> {
+        Ok(DerivationId::of(&canonical_json(self)?))
+    }
+}
+
+/// What an image needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageNeed {
+    /// Names the image before it is built: its recipe and the derivations of its packages.
+    pub key: DerivationId,
+    /// Its packages, dependencies first.
+    pub packages: Vec<PackageName>,
+    /// Every derivation that must be built for it, those of tools included.
+    pub derivations: BTreeSet<DerivationId>,
+}
+
+/// A catalogue, derived.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Derived {
+    /// Each package's derivation.
+    pub ids: BTreeMap<PackageName, DerivationId>,
+    /// Each derivation.
+    pub derivations: BTreeMap<DerivationId, Derivation>,
+    /// Each image.
+    pub images: BTreeMap<ImageName, ImageNeed>,
+    /// Packages, dependencies first.
+    pub order: Vec<PackageName>,
+}
+
+#[derive(Serialize)]
+struct ImageKey<'a> {
+    recipe: &'a anneal_recipe::ImageRecipe,
+    packages: BTreeMap<&'a PackageName, DerivationId>,
+    layer_writer: &'a str,
+}
+
+/// Derives every package and image of a catalogue.
+pub fn derive(catalog: &Catalog, toolchain: &Toolchain) -> Result<Derived, Error> {
+    let mut derived = Derived { order: catalog.topological(), ..Derived::default() };
+    for name in &derived.order {
+        let recipe = catalog.package(name)?;
+        let mut requires = BTreeMap::new();
+        for input in catalog.build_sysroot(name)? {
+            let id = derived.ids.get(&input).copied();
+            let id = id.ok_or_else(|| Error::Unresolved { package: name.clone(), input: input.clone() })?;
+            requires.insert(input, id);
+        }
+        let derivation = Derivation::of(recipe, requires, toolchain);
+        let id = derivation.id()?;
+        derived.ids.insert(name.clone(), id);
+        derived.derivations.insert(id, derivation);
+    }
+    for (name, recipe) in catalog.images() {
+        let packages = catalog.image_packages(name)?;
+        let known = packages.iter().filter_map(|p| Some((p, *derived.ids.get(p)?))).collect();
+        let key = ImageKey { recipe, packages: known, layer_writer: &toolchain.layer_writer };
+        let key = DerivationId::of(&canonical_json(&key)?);
+        // What their tests need is built as well, so that no package ships untested for want of a tool.
+        let mut needed = packages.clone();
+        for package in &packages {
+            needed.extend(catalog.test_sysroot(package)?);
+        }
+        let derivations = derived.closure_of(&needed);
+        derived.images.insert(name.clone(), ImageNeed { key, packages, derivations });
+    }
+    Ok(derived)
+}
+
+impl Derived {
+    /// The derivations of these packages and of everything that is built for them.
+    pub fn closure_of(&self, packages: &[PackageName]) -> BTreeSet<DerivationId> {
+        let mut found: BTreeSet<DerivationId> = packages.iter().filter_map(|p| self.ids.get(p)).copied().collect();
+        let mut todo: Vec<DerivationId> = found.iter().copied().collect();
+        while let Some(id) = todo.pop() {
+            for input in self.derivations.get(&id).into_iter().flat_map(|d| d.requires.values()) {
+                if found.insert(*input) {
+                    todo.push(*input);
+                }
+            }
+        }
+        found
+    }
+}

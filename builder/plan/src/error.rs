@@ -1,0 +1,22 @@
+//! Why no plan can be made.
+
+use anneal_content::PackageName;
+
+/// What stands in the way of a plan.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The catalogue does not hold together.
+    #[error("the catalogue cannot be planned: {0}")]
+    Catalog(#[from] anneal_recipe::Error),
+    /// A value has no canonical form.
+    #[error("a derivation cannot be written down: {0}")]
+    Content(#[from] anneal_content::Error),
+    /// An action was resolved before its inputs were built.
+    #[error("{package} needs the outputs of {input}, which was not built yet")]
+    Unresolved {
+        /// The package to be built.
+        package: PackageName,
+        /// The input that is missing.
+        input: PackageName,
+    },
+}

@@ -1,0 +1,94 @@
+//! The builder: the store, the fetcher, the build root, and how much may run at once.
+
+use crate::{BuildRoot, Result, SANDBOX_PROFILE};
+use anneal_content::{ActionDigest, DerivationId, OutputName, TreeDigest};
+use anneal_fetch::Fetcher;
+use anneal_plan::{Derived, Toolchain};
+use anneal_sandbox::CancelToken;
+use anneal_store::Store;
+use std::{collections::BTreeMap, path::PathBuf};
+
+/// What a builder is told once.
+#[derive(Debug, Clone)]
+pub struct BuilderConfig {
+    /// Scratch space, on the same file system as the store.
+    pub work_dir: PathBuf,
+    /// How many packages are built at once (each with its proof build beside it).
+    pub jobs: usize,
+    /// How many threads compress and hash.
+    pub threads: usize,
+    /// The directory that `path:` places are relative to.
+    pub catalog_dir: PathBuf,
+    /// How this worker is called in results, such as `anneal 0.1.0, Linux 6.1.0 x86_64`.
+    pub worker: String,
+}
+
+/// What a derivation came out as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Realised {
+    /// The action that it resolved to.
+    pub action: ActionDigest,
+    /// Its outputs.
+    pub outputs: BTreeMap<OutputName, TreeDigest>,
+}
+
+/// Carries out plans.
+#[derive(Debug)]
+pub struct Builder {
+    pub(crate) store: Store,
+    pub(crate) fetcher: Fetcher,
+    pub(crate) root: BuildRoot,
+    pub(crate) config: BuilderConfig,
+    pub(crate) cancel: CancelToken,
+}
+
+/// The kind of the records that remember what a derivation came out as.
+const REALISED: &str = "realised";
+
+impl Builder {
+    /// A builder over a store.
+    pub fn new(store: Store, fetcher: Fetcher, root: BuildRoot, config: BuilderConfig, cancel: CancelToken) -> Self {
+        Self { store, fetcher, root, config, cancel }
+    }
+
+    /// What every build has in common.
+    pub fn toolchain(&self) -> Toolchain {
+        Toolchain {
+            build_root: self.root.digest(),
+            sandbox: SANDBOX_PROFILE,
+            layer_writer: anneal_oci::LAYER_WRITER.to_owned(),
+        }
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Which derivations were built before, and what they came out as.
+    pub fn realised(&self, derived: &Derived) -> Result<BTreeMap<DerivationId, Realised>> {
+        let mut found = BTreeMap::new();
+        for id in derived.derivations.keys() {
+            if let Some(realised) = self.realised_one(id)? {
+                found.insert(*id, realised);
+            }
+        }
+        Ok(found)
+    }
+
+    pub(crate) fn realised_one(&self, id: &DerivationId) -> Result<Option<Realised>> {
+        let Some(bytes) = self.store.record(REALISED, &id.to_string())? else { return Ok(None) };
+        let action = std::str::from_utf8(&bytes).ok().and_then(|text| text.parse::<ActionDigest>().ok());
+        let Some(action) = action else { return Ok(None) };
+        Ok(self.plain_result(&action)?.map(|result| Realised { action, outputs: result.outputs }))
+    }
+
+    pub(crate) fn remember(&self, id: &DerivationId, action: &ActionDigest) -> Result<()> {
+        Ok(self.store.put_record(REALISED, &id.to_string(), action.to_string().as_bytes())?)
+    }
+
+    /// The result of an action that may be reused: the first that was not varied on purpose.
+    pub(crate) fn plain_result(&self, action: &ActionDigest) -> Result<Option<anneal_content::ActionResult>> {
+        Ok(self.store.results(action)?.into_iter().find(|result| result.variation.is_empty()))
+    }
+}

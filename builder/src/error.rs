@@ -1,0 +1,105 @@
+//! Why a plan could not be carried out.
+
+use anneal_content::{BlobDigest, PackageName};
+use std::path::PathBuf;
+
+/// The result of this crate's fallible functions.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What went wrong, and on which object.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A build failed by itself.
+    #[error("{package} does not build: {ended}\n{tail}the whole log: anneal log {log}")]
+    BuildFailed {
+        /// The package.
+        package: PackageName,
+        /// How it ended.
+        ended: String,
+        /// The last lines of its log.
+        tail: String,
+        /// The whole log.
+        log: BlobDigest,
+    },
+    /// A build was stopped because the daemon stops.
+    #[error("the build of {package} was cancelled")]
+    Cancelled {
+        /// The package.
+        package: PackageName,
+    },
+    /// A source could not be had.
+    #[error("cannot fetch {file} for {package}")]
+    Fetch {
+        /// The package.
+        package: String,
+        /// The file.
+        file: String,
+        /// Why.
+        #[source]
+        source: Box<anneal_fetch::Error>,
+    },
+    /// The build root could not be put together.
+    #[error("cannot assemble the build root of {lock}")]
+    BuildRoot {
+        /// The lock's digest.
+        lock: BlobDigest,
+        /// Why.
+        #[source]
+        source: Box<anneal_fetch::Error>,
+    },
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] anneal_store::Error),
+    /// The sandbox could not be made.
+    #[error(transparent)]
+    Sandbox(#[from] anneal_sandbox::Error),
+    /// The plan does not hold together.
+    #[error(transparent)]
+    Plan(#[from] anneal_plan::Error),
+    /// The recipes do not hold together.
+    #[error(transparent)]
+    Recipe(#[from] anneal_recipe::Error),
+    /// A value has no canonical form, or a tree does not list.
+    #[error(transparent)]
+    Content(#[from] anneal_content::Error),
+    /// An image could not be packed.
+    #[error(transparent)]
+    Oci(#[from] anneal_oci::Error),
+    /// The verification suite could not judge.
+    #[error(transparent)]
+    Checks(#[from] anneal_checks::Error),
+    /// A statement could not be written.
+    #[error(transparent)]
+    Attest(#[from] anneal_attest::Error),
+    /// A file or directory of the state could not be used.
+    #[error("cannot {action} {path}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The system's error.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A result names something that is not there any more.
+    #[error("{what} is missing from the store; run `anneal store scrub`")]
+    Missing {
+        /// What.
+        what: String,
+    },
+    /// An OCI layout from outside is not what it should be.
+    #[error("{path} is not a usable OCI layout: {reason}")]
+    Layout {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// Names the path in an I/O error.
+pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Error {
+    let path = path.into();
+    move |source| Error::Io { action, path, source }
+}

@@ -1,0 +1,268 @@
+//! One package: from a derivation to its outputs.
+//!
+//! The build and its repetition run side by side, each in a sandbox of its own with as many CPUs as the recipe asks for,
+//! so that a release never waits for a proof afterwards (`docs/decisions/0002`). Both results are recorded; a
+//! difference is kept, reported by the checks and blocks the release.
+
+use crate::{
+    Builder, Error, Phase, Progress, Ran, Realised, Result,
+    error::io,
+    script,
+    staging::{Allowance, Stage, Variation},
+};
+use anneal_content::{ActionDigest, ActionResult, BlobDigest, DerivationId, PackageName};
+use anneal_plan::{Action, Derivation, Inputs};
+use anneal_recipe::PackageRecipe;
+use anneal_sandbox::{CancelToken, Ended, Outcome};
+use anneal_store::IngestRules;
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+/// What realising one package gave.
+#[derive(Debug, Clone)]
+pub(crate) struct Made {
+    pub(crate) realised: Realised,
+    pub(crate) cached: bool,
+    pub(crate) ran: Vec<Ran>,
+}
+
+/// How many lines of a failed build's log are shown.
+const TAIL_LINES: usize = 40;
+/// How long a line of them may be.
+const TAIL_LINE_CHARS: usize = 400;
+
+struct Run {
+    result: ActionResult,
+    outcome: Outcome,
+}
+
+impl Builder {
+    /// Makes sure that a derivation is built, its inputs being given.
+    pub(crate) fn realise(
+        &self,
+        recipe: &PackageRecipe,
+        id: &DerivationId,
+        derivation: &Derivation,
+        inputs: &Inputs,
+        on: &(dyn Fn(Progress) + Sync),
+    ) -> Result<Made> {
+        let action = Action::resolve(derivation, inputs)?;
+        let key = action.digest()?;
+        let known = self.store.results(&key)?;
+        let missing: Vec<Variation> = [Variation::Plain, Variation::Repeated]
+            .into_iter()
+            .filter(|v| !known.iter().any(|r| r.variation.is_empty() == (*v == Variation::Plain)))
+            .collect();
+        let mut ran = Vec::new();
+        if !missing.is_empty() {
+            for source in &recipe.selected().sources {
+                self.archive(recipe.name.as_str(), source, on)?;
+            }
+            ran = self.run_all(recipe, &action, &key, &missing, on)?;
+        }
+        let results = self.store.results(&key)?;
+        let plain = results.iter().find(|r| r.variation.is_empty());
+        let plain = plain.ok_or_else(|| Error::Missing { what: format!("the result of {}", recipe.name) })?;
+        let reproducible = results.iter().all(|r| r.outputs == plain.outputs);
+        self.remember(id, &key)?;
+        let (package, version) = (recipe.name.clone(), recipe.version().clone());
+        on(Progress::Built { package, version, cached: missing.is_empty(), reproducible, ran: ran.clone() });
+        let realised = Realised { action: key, outputs: plain.outputs.clone() };
+        Ok(Made { realised, cached: missing.is_empty(), ran })
+    }
+
+    fn run_all(
+        &self,
+        recipe: &PackageRecipe,
+        action: &Action,
+        key: &ActionDigest,
+        variations: &[Variation],
+        on: &(dyn Fn(Progress) + Sync),
+    ) -> Result<Vec<Ran>> {
+        let sources = self.source_dir(&action.sources)?;
+        let sysroot = self.sysroot_dirs(&action.sysroot)?;
+        let cancel = self.cancel.child();
+        let results: Vec<Result<Run>> = std::thread::scope(|scope| {
+            let start = |variation: Variation| {
+                let (sources, sysroot, cancel) = (&sources, &sysroot, &cancel);
+                scope.spawn(move || {
+                    let run = self.run_one(recipe, action, sources, sysroot, variation, cancel, on);
+                    if run.is_err() {
+                        cancel.cancel();
+                    }
+                    run
+                })
+            };
+            let threads: Vec<_> = variations.iter().map(|v| start(*v)).collect();
+            threads.into_iter().filter_map(|t| t.join().ok()).collect()
+        });
+        let mut ran = Vec::new();
+        let mut first_error = None;
+        for (run, variation) in results.into_iter().zip(variations) {
+            match run {
+                Ok(run) => {
+                    self.store.record_result(key, &run.result)?;
+                    ran.push(interval(&run.outcome, phase(*variation)));
+                }
+                // The other run's own failure says more than its cancellation.
+                Err(error) if matches!(error, Error::Cancelled { .. }) => first_error = first_error.or(Some(error)),
+                Err(error) => {
+                    if !matches!(first_error, Some(Error::BuildFailed { .. })) {
+                        first_error = Some(error);
+                    }
+                }
+            }
+        }
+        first_error.map_or(Ok(ran), Err)
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "each is a different thing that one run needs")]
+    fn run_one(
+        &self,
+        recipe: &PackageRecipe,
+        action: &Action,
+        sources: &Path,
+        sysroot: &[PathBuf],
+        variation: Variation,
+        cancel: &CancelToken,
+        on: &(dyn Fn(Progress) + Sync),
+    ) -> Result<Run> {
+        let place = WorkPlace::new(&self.config.work_dir)?;
+        let stage = Stage {
+            sources,
+            sysroot,
+            out: Some(&place.out),
+            script: script::build_script(action),
+            env: script::environment(action.epoch, action.cpus, &action.env),
+            allowance: Allowance {
+                wall: Duration::from_secs(60 * u64::from(recipe.build.timeout_minutes)),
+                memory_bytes: u64::from(recipe.build.memory_mib) << 20,
+                cpus: action.cpus,
+            },
+            variation,
+        };
+        let spec = self.work_spec(&stage)?;
+        let (package, version) = (recipe.name.clone(), recipe.version().clone());
+        on(Progress::Started { package, version, phase: phase(variation) });
+        let mut log = self.store.writer()?;
+        let mut tail = Tail::default();
+        let outcome = anneal_sandbox::run(&spec, &mut Both(&mut log, &mut tail), cancel)?;
+        let (log, _) = log.commit()?;
+        match outcome.ended {
+            Ended::Exited(0) => {}
+            Ended::Cancelled => return Err(Error::Cancelled { package: recipe.name.clone() }),
+            ended => return Err(build_failed(&recipe.name, ended.to_string(), &tail, log)),
+        }
+        let classify = |path: &_, is_symlink| anneal_recipe::split_outputs(recipe, path, is_symlink);
+        let outputs = self
+            .store
+            .ingest_split(&place.out, &IngestRules::default(), &classify)
+            .map_err(|e| build_failed(&recipe.name, e.to_string(), &tail, log))?;
+        let variation = match variation {
+            Variation::Plain => Vec::new(),
+            Variation::Repeated => vec!["repetition".into(), "hostname".into(), "uid".into(), "time".into()],
+        };
+        let result = ActionResult {
+            outputs,
+            log,
+            worker: self.config.worker.clone(),
+            started_ms: outcome.started_ms,
+            payload_ms: (outcome.exit_ns.saturating_sub(outcome.exec_ns)) / 1_000_000,
+            limits_not_enforced: outcome.limits_not_enforced.clone(),
+            variation,
+        };
+        Ok(Run { result, outcome })
+    }
+}
+
+fn phase(variation: Variation) -> Phase {
+    match variation {
+        Variation::Plain => Phase::Build,
+        Variation::Repeated => Phase::Proof,
+    }
+}
+
+/// When a sandbox's own process ran.
+pub(crate) fn interval(outcome: &Outcome, phase: Phase) -> Ran {
+    let ran_ms = outcome.exit_ns.saturating_sub(outcome.exec_ns) / 1_000_000;
+    Ran { phase, start_ms: outcome.started_ms, end_ms: outcome.started_ms + ran_ms }
+}
+
+fn build_failed(package: &PackageName, ended: String, tail: &Tail, log: BlobDigest) -> Error {
+    Error::BuildFailed { package: package.clone(), ended, tail: tail.text(), log }
+}
+
+/// A directory for one run, gone when it is over.
+pub(crate) struct WorkPlace {
+    dir: PathBuf,
+    pub(crate) out: PathBuf,
+}
+
+static NEXT_PLACE: AtomicU64 = AtomicU64::new(0);
+
+impl WorkPlace {
+    pub(crate) fn new(work_dir: &Path) -> Result<Self> {
+        let number = NEXT_PLACE.fetch_add(1, Ordering::Relaxed);
+        let dir = work_dir.join(format!("{}-{number}", std::process::id()));
+        let out = dir.join("out");
+        std::fs::create_dir_all(&out).map_err(io("create", &out))?;
+        Ok(Self { dir, out })
+    }
+}
+
+impl Drop for WorkPlace {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.dir) {
+            tracing::warn!(dir = %self.dir.display(), %error, "a work directory was left behind");
+        }
+    }
+}
+
+/// Keeps the last lines of a log for the error message.
+#[derive(Default)]
+pub(crate) struct Tail {
+    bytes: std::collections::VecDeque<u8>,
+}
+
+impl Tail {
+    pub(crate) fn text(&self) -> String {
+        let bytes: Vec<u8> = self.bytes.iter().copied().collect();
+        let text = String::from_utf8_lossy(&bytes);
+        let lines: Vec<&str> = text.lines().collect();
+        let from = lines.len().saturating_sub(TAIL_LINES);
+        let shown = |line: &&str| {
+            let clean: String = line.chars().take(TAIL_LINE_CHARS).map(|c| if c.is_control() { '\u{b7}' } else { c }).collect();
+            format!("  | {clean}\n")
+        };
+        lines.get(from..).unwrap_or_default().iter().map(shown).collect()
+    }
+}
+
+impl std::io::Write for Tail {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.bytes.extend(bytes);
+        let excess = self.bytes.len().saturating_sub(TAIL_LINES * TAIL_LINE_CHARS);
+        self.bytes.drain(..excess);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes to the log and to its tail.
+pub(crate) struct Both<'a, A, B>(pub(crate) &'a mut A, pub(crate) &'a mut B);
+
+impl<A: std::io::Write, B: std::io::Write> std::io::Write for Both<'_, A, B> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.write_all(bytes)?;
+        self.1.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
+}

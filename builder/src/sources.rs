@@ -1,0 +1,77 @@
+//! Sources come from the archive: the store keeps each one from when it was first fetched, since mirrors delete files.
+
+use crate::{Builder, Error, Progress, Result};
+use anneal_content::{BlobDigest, Directory, FileNode, PackageName, TreeDigest};
+use anneal_recipe::{Catalog, Source};
+use std::path::PathBuf;
+
+impl Builder {
+    /// Makes sure that every source of these packages is in the archive, several at a time.
+    pub fn archive_sources(
+        &self,
+        catalog: &Catalog,
+        packages: &[PackageName],
+        on: &(dyn Fn(Progress) + Sync),
+    ) -> Vec<(PackageName, Error)> {
+        let mut wanted = Vec::new();
+        for name in packages {
+            let Ok(recipe) = catalog.package(name) else { continue };
+            wanted.extend(recipe.selected().sources.iter().map(|source| (name.clone(), source)));
+        }
+        let queue = std::sync::Mutex::new(wanted.into_iter());
+        let failed = std::sync::Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    loop {
+                        let next = queue.lock().ok().and_then(|mut queue| queue.next());
+                        let Some((package, source)) = next else { break };
+                        if let Err(error) = self.archive(package.as_str(), source, on)
+                            && let Ok(mut failed) = failed.lock()
+                        {
+                            failed.push((package, error));
+                        }
+                    }
+                });
+            }
+        });
+        failed.into_inner().unwrap_or_default()
+    }
+
+    /// Makes sure that one source is in the archive.
+    pub(crate) fn archive(&self, package: &str, source: &Source, on: &(dyn Fn(Progress) + Sync)) -> Result<()> {
+        if self.store.has(&source.sha256)? {
+            return Ok(());
+        }
+        let file = source.file.to_string();
+        on(Progress::Fetching { file: file.clone(), bytes: source.bytes });
+        let mut writer = self.store.writer()?;
+        let fetched = self
+            .fetcher
+            .fetch(&source.into(), &self.config.catalog_dir, &mut writer)
+            .map_err(|e| Error::Fetch { package: package.to_owned(), file: file.clone(), source: Box::new(e) })?;
+        writer.commit_as(&source.sha256)?;
+        on(Progress::Fetched { file, place: fetched.place.to_string() });
+        Ok(())
+    }
+
+    /// A directory that holds these sources under their names.
+    pub(crate) fn source_dir(&self, sources: &[anneal_plan::SourceInput]) -> Result<PathBuf> {
+        let mut directory = Directory::default();
+        for source in sources {
+            let size = self.size_of(&source.sha256)?;
+            directory.files.push(FileNode { name: source.file.clone(), digest: source.sha256, size, mode: 0o644 });
+        }
+        let (bytes, tree) = directory.encode();
+        self.store.put_blob(&bytes)?;
+        self.materialized(&tree)
+    }
+
+    pub(crate) fn size_of(&self, blob: &BlobDigest) -> Result<u64> {
+        self.store.size(blob)?.ok_or_else(|| Error::Missing { what: format!("blob {blob}") })
+    }
+
+    pub(crate) fn materialized(&self, tree: &TreeDigest) -> Result<PathBuf> {
+        Ok(self.store.materialize(tree)?)
+    }
+}

@@ -1,0 +1,110 @@
+//! From an action to the sandbox that builds it: which directories it sees, where, and with what limits.
+
+use crate::{Builder, Result, script};
+use anneal_content::TreeDigest;
+use anneal_plan::Inputs;
+use anneal_sandbox::{Kind, Limits, Mount, MountSource, Spec};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// Limits that don't change what comes out.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Allowance {
+    pub(crate) wall: Duration,
+    pub(crate) memory_bytes: u64,
+    pub(crate) cpus: u32,
+}
+
+/// A build that says nothing for this long is stuck.
+const SILENCE: Duration = Duration::from_secs(15 * 60);
+const LOG_BYTES: u64 = 64 << 20;
+const SCRATCH_BYTES: u64 = 8 << 30;
+const SCRATCH_INODES: u64 = 1 << 20;
+const PIDS: u64 = 4096;
+const OPEN_FILES: u64 = 4096;
+
+/// What distinguishes one run of an action from another without being allowed to show in the result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Variation {
+    /// The build itself.
+    Plain,
+    /// Its repetition: another host name, another uid outside, other processes beside it, a later time.
+    Repeated,
+}
+
+impl Variation {
+    pub(crate) fn hostname(self) -> &'static str {
+        match self {
+            Self::Plain => "anneal",
+            Self::Repeated => "repetition",
+        }
+    }
+}
+
+impl Builder {
+    /// The lower directories that together make `/sysroot`.
+    pub(crate) fn sysroot_dirs(&self, inputs: &Inputs) -> Result<Vec<PathBuf>> {
+        let trees = inputs.values().flat_map(BTreeMap::values);
+        trees.filter(|tree| !is_empty(tree)).map(|tree| self.materialized(tree)).collect()
+    }
+
+    /// The sandbox of a build or of a package's test.
+    pub(crate) fn work_spec(&self, stage: &Stage<'_>) -> Result<Spec> {
+        let mut mounts = vec![
+            scratch("/tmp"),
+            scratch(script::BUILD),
+            Mount { at: script::SRC.into(), source: MountSource::Trees(vec![stage.sources.to_owned()]) },
+        ];
+        if !stage.sysroot.is_empty() {
+            mounts.push(Mount { at: script::SYSROOT.into(), source: MountSource::Trees(stage.sysroot.to_vec()) });
+        }
+        if let Some(out) = stage.out {
+            mounts.push(Mount { at: script::OUT.into(), source: MountSource::Output(out.to_owned()) });
+        }
+        Ok(Spec {
+            kind: if stage.out.is_some() { Kind::Build } else { Kind::Test },
+            root: vec![self.root.dir()?],
+            mounts,
+            argv: vec!["/bin/sh".into(), "-eu".into(), "-c".into(), stage.script.clone()],
+            env: stage.env.clone(),
+            cwd: script::BUILD.into(),
+            uid: 1000,
+            gid: 1000,
+            hostname: stage.variation.hostname().into(),
+            limits: Limits {
+                wall: stage.allowance.wall,
+                silence: SILENCE,
+                memory_bytes: stage.allowance.memory_bytes,
+                pids: PIDS,
+                log_bytes: LOG_BYTES,
+                open_files: OPEN_FILES,
+                cpus: stage.allowance.cpus,
+            },
+            probe: None,
+            writable_root: false,
+        })
+    }
+}
+
+/// What goes into the sandbox of one build or test.
+pub(crate) struct Stage<'a> {
+    pub(crate) sources: &'a Path,
+    pub(crate) sysroot: &'a [PathBuf],
+    pub(crate) out: Option<&'a Path>,
+    pub(crate) script: String,
+    pub(crate) env: BTreeMap<String, String>,
+    pub(crate) allowance: Allowance,
+    pub(crate) variation: Variation,
+}
+
+fn scratch(at: &str) -> Mount {
+    Mount { at: at.into(), source: MountSource::Scratch { bytes: SCRATCH_BYTES, inodes: SCRATCH_INODES } }
+}
+
+/// The digest of the directory with nothing in it, which needs no mount.
+fn is_empty(tree: &TreeDigest) -> bool {
+    anneal_content::Directory::default().encode().1 == *tree
+}

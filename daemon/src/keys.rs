@@ -1,0 +1,67 @@
+//! The daemon's own keys, one a role, made at the first start: `<state>/keys/<role>.pem`, readable by the daemon alone.
+//!
+//! The release key signs only what a human approved, and only then. An approver's key is never here.
+
+use crate::error::{Error, Result, io};
+use anneal_attest::{Keyring, Role, SecretKey};
+use std::{
+    io::Write as _,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    path::Path,
+};
+
+/// The daemon's signing keys.
+pub(crate) struct Keys {
+    pub(crate) build: SecretKey,
+    pub(crate) test: SecretKey,
+    pub(crate) release: SecretKey,
+}
+
+impl Keys {
+    /// Reads the keys of a state directory, making those that are missing.
+    pub(crate) fn open(dir: &Path) -> Result<Self> {
+        std::fs::create_dir_all(dir).map_err(io("create", dir))?;
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        std::fs::set_permissions(dir, private).map_err(io("protect", dir))?;
+        let key = |role: Role| {
+            let path = dir.join(format!("{role}.pem"));
+            if path.exists() { read_key(&path, role) } else { new_key(&path, role) }
+        };
+        Ok(Self { build: key(Role::Build)?, test: key(Role::Test)?, release: key(Role::Release)? })
+    }
+
+    /// The public halves, each trusted for its role alone.
+    pub(crate) fn keyring(&self) -> Result<Keyring> {
+        let mut ring = Keyring::new();
+        for key in [&self.build, &self.test, &self.release] {
+            ring.trust(key.role(), key.public().clone())?;
+        }
+        Ok(ring)
+    }
+}
+
+/// Reads a secret key; a file that others can read is refused.
+pub(crate) fn read_key(path: &Path, role: Role) -> Result<SecretKey> {
+    let mode = std::fs::metadata(path).map_err(io("read", path))?.mode() & 0o077;
+    if mode != 0 {
+        return Err(Error::Input(format!(
+            "{} can be read by others; a secret key must have mode 0600: chmod 600 {0}",
+            path.display()
+        )));
+    }
+    let pem = std::fs::read_to_string(path).map_err(io("read", path))?;
+    SecretKey::from_pem(role, &pem).map_err(|e| Error::Input(format!("{}: {e}", path.display())))
+}
+
+/// Makes a key and writes it, readable by its owner alone; an existing file is never overwritten.
+pub(crate) fn new_key(path: &Path, role: Role) -> Result<SecretKey> {
+    let key = SecretKey::generate(role, &mut getrandom::SysRng)?;
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.write(true).create_new(true).mode(0o600).open(path).map_err(io("create", path))?;
+    file.write_all(key.to_pem()?.as_bytes()).map_err(io("write", path))?;
+    file.sync_all().map_err(io("sync", path))?;
+    if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+        std::fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(io("sync", dir))?;
+    }
+    Ok(key)
+}

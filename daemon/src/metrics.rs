@@ -1,0 +1,29 @@
+//! `/metrics`: what stands in the ledger and in the store, in Prometheus' text format.
+
+use crate::{error::Result, service::Service};
+use anneal_ledger::{CandidateStatus, CaseStatus};
+use std::fmt::Write as _;
+
+/// The whole page.
+pub(crate) fn text(service: &Service) -> Result<String> {
+    let stats = service.store.stats()?;
+    let mut page = String::new();
+    let mut gauge = |name: &str, help: &str, value: u64| {
+        let _ = writeln!(page, "# HELP anneal_{name} {help}\n# TYPE anneal_{name} gauge\nanneal_{name} {value}");
+    };
+    service.with_state(|state| {
+        let cases = |wanted: fn(&CaseStatus) -> bool| state.cases.values().filter(|c| wanted(&c.status)).count() as u64;
+        gauge("advisories", "Advisories known.", state.advisories.len() as u64);
+        gauge("cases_open", "Cases without a remediation yet.", cases(|s| matches!(s, CaseStatus::Open)));
+        gauge("cases_remediating", "Cases whose images are on their way.", cases(|s| matches!(s, CaseStatus::Remediating { .. })));
+        gauge("cases_blocked", "Cases that wait for a fix or a human.", cases(|s| matches!(s, CaseStatus::Blocked { .. })));
+        gauge("builds_failed", "Derivations whose last build failed.", state.failures.len() as u64);
+        let open = state.candidates.values().filter(|c| c.status == CandidateStatus::Open).count() as u64;
+        gauge("candidates_open", "Candidates that await a human.", open);
+        gauge("publications", "Publications ever made.", state.publications.len() as u64);
+    });
+    gauge("store_blobs", "Blobs in the store.", stats.blobs);
+    gauge("store_blob_bytes", "Bytes of blobs in the store.", stats.blob_bytes);
+    gauge("store_blobs_damaged", "Blobs found damaged.", stats.damaged_blobs);
+    Ok(page)
+}

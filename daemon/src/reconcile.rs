@@ -1,0 +1,90 @@
+//! The loop: ask the ledger what is next, do it, journal it, ask again.
+//!
+//! Level-triggered: a task is read off the state each time, so a crash between an effect and its event repeats the
+//! effect (which is idempotent), and a lost wake-up costs at most one period. Building runs beside the loop, so that
+//! approvals and advisories don't wait for a compiler.
+
+use crate::{error::Result, service::Service, service::now_ms, tasks};
+use anneal_ledger::{Task, next_tasks};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+/// How long the loop sleeps when nothing happens; the feed directory is looked at as often.
+const PERIOD: Duration = Duration::from_millis(500);
+/// How long a task that failed is left alone.
+const BACK_OFF: Duration = Duration::from_secs(10);
+
+/// Tasks that failed for a reason of their own, and when they may be tried again.
+#[derive(Default)]
+struct Held(BTreeMap<String, Instant>);
+
+impl Held {
+    fn holds(&self, task: &Task) -> bool {
+        self.0.get(&format!("{task:?}")).is_some_and(|until| Instant::now() < *until)
+    }
+    fn hold(&mut self, task: &Task) {
+        self.0.retain(|_, until| Instant::now() < *until);
+        self.0.insert(format!("{task:?}"), Instant::now() + BACK_OFF);
+    }
+}
+
+/// Runs until the service drains; what was being built is then finished or, after the drain time, cancelled.
+pub(crate) fn reconcile(service: &Arc<Service>) {
+    let mut feed = tasks::Feed::default();
+    let mut held = Held::default();
+    let mut building: Option<(Task, JoinHandle<Result<()>>)> = None;
+    while !service.is_draining() {
+        feed.poll(service);
+        if building.as_ref().is_some_and(|(_, thread)| thread.is_finished())
+            && let Some((task, thread)) = building.take()
+        {
+            let result = thread.join().unwrap_or_else(|_| Err(crate::error::Error::Internal("a builder panicked".into())));
+            settle(service, &mut held, &task, result);
+        }
+        let due = service.with_state(|state| next_tasks(state, &service.wanted(), now_ms()));
+        let mut idle = true;
+        for task in due.into_iter().filter(|task| !held.holds(task)) {
+            if let Task::Build(images) = &task {
+                if building.is_none() {
+                    let (worker, images) = (service.clone(), images.clone());
+                    let thread = std::thread::spawn(move || tasks::build(&worker, &images));
+                    building = Some((task, thread));
+                }
+                continue;
+            }
+            let result = tasks::perform(service, &task);
+            settle(service, &mut held, &task, result);
+            // What is due may have changed: ask again.
+            idle = false;
+            break;
+        }
+        if idle {
+            service.wait(PERIOD);
+        }
+    }
+    if let Some((_, thread)) = building {
+        finish(service, thread);
+    }
+}
+
+fn settle(service: &Arc<Service>, held: &mut Held, task: &Task, result: Result<()>) {
+    if let Err(error) = result {
+        service.board.trouble(format!("{}: {}", tasks::name(task), error.chain()));
+        held.hold(task);
+    }
+}
+
+fn finish(service: &Arc<Service>, thread: JoinHandle<Result<()>>) {
+    let patience = Instant::now() + Duration::from_secs(service.settings.drain_seconds);
+    while !thread.is_finished() && Instant::now() < patience {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    service.cancel.cancel();
+    if let Ok(Err(error)) = thread.join() {
+        tracing::info!("the build was stopped: {}", error.chain());
+    }
+}

@@ -1,0 +1,105 @@
+//! `anneal daemon`: open the state, start the loop, open the doors, say that we are ready; drain on SIGTERM.
+
+use crate::{
+    error::{Error, Result},
+    reconcile::reconcile,
+    server::{bind_http, bind_socket, control, public},
+    service::Service,
+    settings::Settings,
+};
+use std::{sync::Arc, time::Duration};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How long open connections may take to end after the loop has.
+const CONNECTIONS_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Runs the daemon until it is told to stop.
+pub(crate) fn run_daemon(settings: Settings) -> Result<()> {
+    let socket = settings.state.join("anneal.sock");
+    require_isolation()?;
+    let service = Service::open(settings)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Error::Internal(format!("cannot start: {e}")))?;
+    let result = runtime.block_on(serve(service, socket.clone()));
+    runtime.shutdown_timeout(CONNECTIONS_PATIENCE);
+    // A socket left behind would only be found stale by the next start.
+    let _ = std::fs::remove_file(&socket);
+    result
+}
+
+async fn serve(service: Arc<Service>, socket: std::path::PathBuf) -> Result<()> {
+    let http = bind_http(&service).await?;
+    let unix = bind_socket(&socket)?;
+    let stop = Arc::new(tokio::sync::Notify::new());
+    let wait = |stop: Arc<tokio::sync::Notify>| async move { stop.notified().await };
+    let control = axum::serve(unix, control(service.clone())).with_graceful_shutdown(wait(stop.clone()));
+    let public = axum::serve(http, public(service.clone())).with_graceful_shutdown(wait(stop.clone()));
+    let doors = [tokio::spawn(control.into_future()), tokio::spawn(public.into_future())];
+    let looping = service.clone();
+    let mut work = tokio::task::spawn_blocking(move || reconcile(&looping));
+    let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
+    tracing::info!(
+        state = %service.settings.state.display(),
+        listen = %service.settings.listen,
+        socket = %socket.display(),
+        "ready"
+    );
+    let ended = wait_for_end(&service, &mut work).await;
+    let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Stopping]);
+    if let Ended::Signal(name) = ended {
+        tracing::info!("{name}: finishing what is under way");
+        service.drain();
+        let _ = work.await;
+    }
+    stop.notify_waiters();
+    for door in doors {
+        let _ = tokio::time::timeout(CONNECTIONS_PATIENCE, door).await;
+    }
+    match ended {
+        Ended::Signal(_) => Ok(()),
+        Ended::Loop => Err(Error::Internal("the daemon's loop ended by itself".into())),
+    }
+}
+
+enum Ended {
+    Signal(&'static str),
+    Loop,
+}
+
+async fn wait_for_end(service: &Arc<Service>, work: &mut tokio::task::JoinHandle<()>) -> Ended {
+    let (Ok(mut term), Ok(mut int), Ok(mut hup)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()))
+    else {
+        return Ended::Loop;
+    };
+    loop {
+        tokio::select! {
+            _ = term.recv() => return Ended::Signal("SIGTERM"),
+            _ = int.recv() => return Ended::Signal("SIGINT"),
+            _ = hup.recv() => {
+                let reloading = service.clone();
+                let outcome = tokio::task::spawn_blocking(move || reloading.reload_catalog()).await;
+                if let Ok(Err(error)) = outcome {
+                    service.board.trouble(format!("the catalogue was not read again: {}", error.chain()));
+                }
+            }
+            _ = &mut *work => return Ended::Loop,
+        }
+    }
+}
+
+/// A host that can't isolate builds must not run any.
+fn require_isolation() -> Result<()> {
+    let report = anneal_sandbox::self_check();
+    if report.usable {
+        return Ok(());
+    }
+    let mut text = String::from("this host cannot isolate builds, so nothing is started\n");
+    for finding in report.findings.iter().filter(|finding| !finding.holds) {
+        let mend = finding.mend.as_ref().map(|mend| format!("; {mend}")).unwrap_or_default();
+        text.push_str(&format!("  {}: {}{mend}\n", finding.name, finding.detail));
+    }
+    Err(Error::Input(text))
+}

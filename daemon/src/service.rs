@@ -1,0 +1,312 @@
+//! The running daemon's facts: the store, the journal folded into a state, the active catalogue, the keys.
+//!
+//! Every change is an event: it is applied to the state, appended to the journal, and only then acknowledged. If the
+//! journal refuses (a full disk), the state is folded anew from what the journal has, so nothing is believed that was
+//! not written.
+
+use crate::{
+    catalog_files::read_catalog,
+    error::{Error, Result, io},
+    keys::Keys,
+    progress::Board,
+    settings::Settings,
+};
+use anneal_builder::{BuildRoot, Builder, BuilderConfig};
+use anneal_content::{BlobDigest, BlobSource as _, PackageName, Version};
+use anneal_fetch::{BuildRootLock, FetchConfig, Fetcher};
+use anneal_index::Index;
+use anneal_ledger::{CaseStatus, Event, Record, RevisionCause, State, Wanted};
+use anneal_plan::{Derived, derive};
+use anneal_recipe::Catalog;
+use anneal_registry::Served;
+use anneal_sandbox::CancelToken;
+use anneal_store::{OpenMode, Store};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+use tokio::sync::watch;
+
+/// The catalogue that is built: the files' recipes at the releases that cases chose.
+#[derive(Debug, Clone)]
+pub(crate) struct Active {
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) derived: Arc<Derived>,
+}
+
+/// Everything that the daemon's threads share.
+pub(crate) struct Service {
+    pub(crate) settings: Settings,
+    pub(crate) store: Store,
+    pub(crate) index: Index,
+    pub(crate) keys: Keys,
+    pub(crate) builder: Builder,
+    pub(crate) cancel: CancelToken,
+    pub(crate) served: watch::Sender<Arc<Served>>,
+    pub(crate) board: Board,
+    state: Mutex<State>,
+    changed: Condvar,
+    active: Mutex<Active>,
+    draining: AtomicBool,
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Service {
+    /// Opens a state directory, folds the journal, reads the catalogue.
+    pub(crate) fn open(settings: Settings) -> Result<Arc<Self>> {
+        let dir = &settings.state;
+        std::fs::create_dir_all(dir).map_err(io("create", dir))?;
+        let store = Store::open(&dir.join("store"), OpenMode::ReadWrite)?;
+        let state = fold(&store)?;
+        // The lock on the store is held, so what an earlier daemon left behind is nobody's.
+        let work_dir = dir.join("work");
+        anneal_sandbox::sweep(&work_dir)?;
+        if work_dir.exists() {
+            std::fs::remove_dir_all(&work_dir).map_err(io("clear", &work_dir))?;
+        }
+        for made in [&work_dir, &dir.join("roots"), &settings.feed] {
+            std::fs::create_dir_all(made).map_err(io("create", made))?;
+        }
+        let keys = Keys::open(&dir.join("keys"))?;
+        let cancel = CancelToken::new();
+        let builder = new_builder(&settings, store.clone(), cancel.clone())?;
+        let base = read_catalog(settings.catalog_dir()?, false)?;
+        let active = activate(&base, &state, &builder)?;
+        let service = Arc::new(Self {
+            index: Index::open(&dir.join("index"))?,
+            served: watch::Sender::new(Arc::new(Served::default())),
+            board: Board::default(),
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            active: Mutex::new(active),
+            draining: AtomicBool::new(false),
+            settings,
+            store,
+            keys,
+            builder,
+            cancel,
+        });
+        service.reindex()?;
+        service.announce_catalog(RevisionCause::Files)?;
+        service.serve_publications()?;
+        Ok(service)
+    }
+
+    /// A copy of the state.
+    pub(crate) fn state(&self) -> State {
+        self.lock().clone()
+    }
+
+    /// Looks at the state without copying it.
+    pub(crate) fn with_state<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The active catalogue.
+    pub(crate) fn active(&self) -> Active {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What the active catalogue asks for.
+    pub(crate) fn wanted(&self) -> Wanted {
+        let active = self.active();
+        let images = active.derived.images.iter().map(|(n, need)| (n.clone(), (need.key, need.derivations.clone())));
+        Wanted { images: images.collect() }
+    }
+
+    /// Records one event.
+    pub(crate) fn record(&self, event: Event) -> Result<()> {
+        self.record_all(vec![event])
+    }
+
+    /// Records events that belong together: all of them or none.
+    pub(crate) fn record_all(&self, events: Vec<Event>) -> Result<()> {
+        let at_ms = now_ms();
+        let mut state = self.lock();
+        let before = state.clone();
+        let mut lines = Vec::new();
+        for event in events {
+            let record = Record { at_ms, event };
+            if let Err(refusal) = state.apply(&record) {
+                *state = before;
+                return Err(refusal.into());
+            }
+            lines.push(serde_json::to_vec(&record).map_err(|e| Error::Internal(e.to_string()))?);
+            self.board.event(&record);
+        }
+        if let Err(error) = self.store.append_events(&lines) {
+            *state = before;
+            return Err(error.into());
+        }
+        drop(state);
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    /// Waits until something was recorded, or for at most `patience`.
+    pub(crate) fn wait(&self, patience: Duration) {
+        let state = self.lock();
+        drop(self.changed.wait_timeout(state, patience));
+    }
+
+    /// Wakes whoever waits.
+    pub(crate) fn wake(&self) {
+        self.changed.notify_all();
+    }
+
+    /// Reads the recipe files again.
+    pub(crate) fn reload_catalog(&self) -> Result<bool> {
+        let base = read_catalog(self.settings.catalog_dir()?, false)?;
+        let active = self.with_state(|state| activate(&base, state, &self.builder))?;
+        *self.active.lock().unwrap_or_else(PoisonError::into_inner) = active;
+        self.announce_catalog(RevisionCause::Files)
+    }
+
+    /// Makes another catalogue the active one, with the events that say why.
+    pub(crate) fn switch_catalog(&self, active: Active, mut events: Vec<Event>, cause: RevisionCause) -> Result<()> {
+        let revision = active.catalog.digest()?;
+        let blob = self.store.put_blob(&active.catalog.to_json()?)?;
+        events.push(Event::CatalogImported { revision, blob, cause });
+        self.record_all(events)?;
+        *self.active.lock().unwrap_or_else(PoisonError::into_inner) = active;
+        Ok(())
+    }
+
+    /// Journals the active catalogue if the journal has another one; says whether it had.
+    fn announce_catalog(&self, cause: RevisionCause) -> Result<bool> {
+        let catalog = self.active().catalog;
+        let revision = catalog.digest()?;
+        if self.with_state(|state| state.revision.is_some_and(|(known, _)| known == revision)) {
+            return Ok(false);
+        }
+        let blob = self.store.put_blob(&catalog.to_json()?)?;
+        self.record(Event::CatalogImported { revision, blob, cause })?;
+        Ok(true)
+    }
+
+    /// Publishes a snapshot of what may be served.
+    pub(crate) fn serve_publications(&self) -> Result<()> {
+        let served = self.with_state(|state| crate::served::served(state, &self.store))?;
+        self.served.send_replace(Arc::new(served));
+        Ok(())
+    }
+
+    /// The index follows the journal: what it lacks after a crash is put back.
+    fn reindex(&self) -> Result<()> {
+        for image in self.with_state(|state| state.images.values().cloned().collect::<Vec<_>>()) {
+            crate::tasks::index_image(self, &image)?;
+        }
+        Ok(())
+    }
+
+    /// A blob that is known to be small.
+    pub(crate) fn small_blob(&self, digest: &BlobDigest) -> Result<Vec<u8>> {
+        let missing = |source| anneal_content::Error::Read { digest: *digest, source };
+        Ok(self.store.read(digest).map_err(missing)?)
+    }
+
+    /// No new work is begun from now on.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// Whether no new work is to be begun.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+}
+
+/// The journal from an event on, each with its number.
+pub(crate) fn journal(store: &Store, from: u64, most: usize) -> Result<Vec<(u64, Record)>> {
+    let mut events = Vec::new();
+    for line in store.events_from(from)?.take(most) {
+        let (seq, bytes) = line?;
+        let record = serde_json::from_slice(&bytes)
+            .map_err(|e| Error::Internal(format!("event {seq} of the journal cannot be read: {e}")))?;
+        events.push((seq, record));
+    }
+    Ok(events)
+}
+
+/// Folds the whole journal.
+pub(crate) fn fold(store: &Store) -> Result<State> {
+    let mut state = State::default();
+    for line in store.events_from(0)? {
+        let (seq, bytes) = line?;
+        let record: Record = serde_json::from_slice(&bytes)
+            .map_err(|e| Error::Internal(format!("event {seq} of the journal cannot be read: {e}")))?;
+        state
+            .apply(&record)
+            .map_err(|refusal| Error::Internal(format!("event {seq} of the journal does not follow: {refusal}")))?;
+    }
+    Ok(state)
+}
+
+/// The catalogue of the files at the releases that cases chose, as long as the files still name the release that the
+/// case moved away from: an edit by a human wins.
+pub(crate) fn at_chosen_releases(base: &Catalog, state: &State) -> Result<Catalog> {
+    let mut pins: BTreeMap<PackageName, Version> = BTreeMap::new();
+    for case in state.cases.values() {
+        if matches!(case.status, CaseStatus::Remediating { .. } | CaseStatus::Closed) {
+            for (package, from, to) in &case.bumps {
+                let current = pins.get(package).or_else(|| base.packages().get(package).map(|recipe| recipe.version()));
+                let listed = base.packages().get(package).is_some_and(|recipe| recipe.releases.get(to).is_some());
+                if current == Some(from) && listed {
+                    pins.insert(package.clone(), to.clone());
+                }
+            }
+        }
+    }
+    Ok(if pins.is_empty() { base.clone() } else { base.with_versions(&pins)? })
+}
+
+fn activate(base: &Catalog, state: &State, builder: &Builder) -> Result<Active> {
+    let catalog = at_chosen_releases(base, state)?;
+    let derived = derive(&catalog, &builder.toolchain())?;
+    Ok(Active { catalog: Arc::new(catalog), derived: Arc::new(derived) })
+}
+
+/// A builder for these settings.
+pub(crate) fn new_builder(settings: &Settings, store: Store, cancel: CancelToken) -> Result<Builder> {
+    let lock_path = settings.lock.clone().ok_or_else(|| {
+        Error::Input("no lock of the build root; name one with `lock` in the configuration or ANNEAL_LOCK".into())
+    })?;
+    let text = std::fs::read_to_string(&lock_path).map_err(io("read", &lock_path))?;
+    let root = BuildRoot::new(BuildRootLock::parse(&text)?, &settings.state.join("roots"))?;
+    let mut fetch = FetchConfig::from_environment();
+    for (kind, mirrors) in &settings.mirrors {
+        let known = anneal_fetch::CoordinateKind::ALL.into_iter().find(|k| k.as_str() == kind);
+        let known = known.ok_or_else(|| Error::Input(format!("mirrors.{kind}: there is no such kind of coordinate")))?;
+        fetch.mirrors.insert(known, mirrors.clone());
+    }
+    let config = BuilderConfig {
+        work_dir: settings.state.join("work"),
+        jobs: settings.jobs,
+        threads: settings.threads,
+        catalog_dir: settings.catalog_dir()?.to_owned(),
+        worker: worker_name(),
+    };
+    Ok(Builder::new(store, Fetcher::new(fetch), root, config, cancel))
+}
+
+fn worker_name() -> String {
+    let system = nix::sys::utsname::uname().map_or_else(
+        |_| "unknown system".to_owned(),
+        |u| format!("{} {} {}", u.sysname().display(), u.release().display(), u.machine().display()),
+    );
+    format!("anneal {}, {system}", env!("CARGO_PKG_VERSION"))
+}

@@ -1,0 +1,292 @@
+//! Settings: flag, then `ANNEAL_*`, then the configuration file, then defaults; each remembers where it came from.
+//!
+//! ```toml
+//! state = "/var/lib/anneal"
+//! catalog = "/etc/anneal/recipes"
+//! listen = "127.0.0.1:8378"
+//! [mirrors]
+//! debian = ["https://mirror.example/debian"]
+//! ```
+
+use crate::error::{Error, Result, io};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+/// What the configuration file may say.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct File {
+    state: Option<PathBuf>,
+    catalog: Option<PathBuf>,
+    lock: Option<PathBuf>,
+    feed: Option<PathBuf>,
+    listen: Option<SocketAddr>,
+    public_name: Option<String>,
+    jobs: Option<usize>,
+    threads: Option<usize>,
+    builder_id: Option<String>,
+    drain_seconds: Option<u64>,
+    retry_seconds: Option<u64>,
+    #[serde(default)]
+    mirrors: BTreeMap<String, Vec<String>>,
+}
+
+/// What the command line said.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct Flags {
+    /// Where everything is kept [env: ANNEAL_STATE; default: /var/lib/anneal for root]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+    /// The catalogue: a directory with packages/ and images/ [env: ANNEAL_CATALOG]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) catalog: Option<PathBuf>,
+    /// The configuration file [env: ANNEAL_CONFIG; default: /etc/anneal/config.toml or the XDG one]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The daemon's socket [env: ANNEAL_SERVER]
+    #[arg(long, global = true, value_name = "SOCKET")]
+    pub(crate) server: Option<PathBuf>,
+    /// Where the registry listens; loopback only [env: ANNEAL_LISTEN]
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// How many packages are built at once [env: ANNEAL_JOBS]
+    #[arg(long, global = true, value_name = "N")]
+    pub(crate) jobs: Option<usize>,
+}
+
+/// Where a setting came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) enum Origin {
+    /// A flag.
+    Flag,
+    /// A variable.
+    Variable(String),
+    /// The file.
+    File(PathBuf),
+    /// Nobody said.
+    Default,
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Flag => f.write_str("a flag"),
+            Self::Variable(name) => f.write_str(name),
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Default => f.write_str("the default"),
+        }
+    }
+}
+
+/// All settings.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) state: PathBuf,
+    pub(crate) catalog: Option<PathBuf>,
+    pub(crate) lock: Option<PathBuf>,
+    pub(crate) feed: PathBuf,
+    pub(crate) listen: SocketAddr,
+    pub(crate) public_name: String,
+    pub(crate) jobs: usize,
+    pub(crate) threads: usize,
+    pub(crate) builder_id: String,
+    pub(crate) drain_seconds: u64,
+    pub(crate) retry_seconds: u64,
+    pub(crate) mirrors: BTreeMap<String, Vec<String>>,
+    pub(crate) server: Option<PathBuf>,
+    /// Name, value, origin: for `config show`.
+    pub(crate) shown: Vec<(String, String, Origin)>,
+}
+
+/// What the process was started with: passed in, so that tests can say anything.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Surroundings {
+    /// Environment variables.
+    pub(crate) variables: BTreeMap<String, String>,
+    /// Whether the user is root.
+    pub(crate) root: bool,
+    /// The working directory.
+    pub(crate) cwd: PathBuf,
+    /// How many CPUs there are.
+    pub(crate) cpus: usize,
+}
+
+impl Surroundings {
+    /// Those of this process.
+    pub(crate) fn of_process() -> Self {
+        Self {
+            variables: std::env::vars().collect(),
+            root: nix::unistd::geteuid().is_root(),
+            cwd: std::env::current_dir().unwrap_or_else(|_| "/".into()),
+            cpus: std::thread::available_parallelism().map_or(1, usize::from),
+        }
+    }
+}
+
+struct Resolver<'a> {
+    surroundings: &'a Surroundings,
+    file: Option<PathBuf>,
+    shown: Vec<(String, String, Origin)>,
+}
+
+impl Resolver<'_> {
+    fn pick<T: Clone>(
+        &mut self,
+        name: &str,
+        flag: Option<T>,
+        file: Option<T>,
+        default: T,
+        show: impl Fn(&T) -> String,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Result<T> {
+        let variable = format!("ANNEAL_{}", name.to_uppercase().replace('-', "_"));
+        let (value, origin) = if let Some(value) = flag {
+            (value, Origin::Flag)
+        } else if let Some(text) = self.surroundings.variables.get(&variable) {
+            let value = parse(text)
+                .ok_or_else(|| Error::Input(format!("{variable} is `{text}`, which is not a value for {name}")))?;
+            (value, Origin::Variable(variable))
+        } else if let (Some(value), Some(path)) = (file, &self.file) {
+            (value, Origin::File(path.clone()))
+        } else {
+            (default, Origin::Default)
+        };
+        self.shown.push((name.to_owned(), show(&value), origin));
+        Ok(value)
+    }
+}
+
+/// The largest configuration file that is read.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+impl Settings {
+    /// Resolves every setting.
+    pub(crate) fn resolve(flags: &Flags, surroundings: &Surroundings) -> Result<Self> {
+        let (path, file) = read_file(flags, surroundings)?;
+        let mut resolver = Resolver { surroundings, file: path, shown: Vec::new() };
+        let paths = |text: &str| Some(PathBuf::from(text));
+        let show_path = |path: &PathBuf| path.display().to_string();
+        let show_optional = |path: &Option<PathBuf>| path.as_ref().map_or_else(|| "(none)".into(), show_path);
+        let state = resolver.pick("state", flags.state.clone(), file.state, default_state(surroundings), show_path, paths)?;
+        let state = if state.is_absolute() { state } else { surroundings.cwd.join(state) };
+        let found = find_upwards(&surroundings.cwd);
+        let catalog = resolver.pick("catalog", flags.catalog.clone().map(Some), file.catalog.map(Some), found, show_optional, |t| Some(paths(t)))?;
+        let beside = catalog.as_ref().and_then(|c| Some(c.parent()?.join("vendor/build-root.lock"))).filter(|p| p.exists());
+        let lock = resolver.pick("lock", None, file.lock.map(Some), beside, show_optional, |t| Some(paths(t)))?;
+        let feed = resolver.pick("feed", None, file.feed, state.join("feed"), show_path, paths)?;
+        let local = SocketAddr::from(([127, 0, 0, 1], 8378));
+        let listen = resolver.pick("listen", flags.listen, file.listen, local, ToString::to_string, |t| t.parse().ok())?;
+        if !listen.ip().is_loopback() {
+            return Err(Error::Input(format!(
+                "listen is {listen}: only a loopback address can be listened on, since HTTP has no authentication yet; \
+                 put a TLS proxy in front"
+            )));
+        }
+        let public_name = resolver.pick("public-name", None, file.public_name, listen.to_string(), Clone::clone, |t| Some(t.into()))?;
+        let number = |text: &str| text.parse::<usize>().ok().filter(|n| *n > 0);
+        let show = |n: &usize| n.to_string();
+        let jobs = resolver.pick("jobs", flags.jobs, file.jobs, (surroundings.cpus / 2).max(1), show, number)?;
+        let threads = resolver.pick("threads", None, file.threads, surroundings.cpus, show, number)?;
+        let builder = "urn:anneal:builder:self-hosted:v1".to_owned();
+        let builder_id = resolver.pick("builder-id", None, file.builder_id, builder, Clone::clone, |t| Some(t.into()))?;
+        let seconds = |text: &str| text.parse::<u64>().ok();
+        let drain_seconds = resolver.pick("drain-seconds", None, file.drain_seconds, 30, u64::to_string, seconds)?;
+        let retry_seconds = resolver.pick("retry-seconds", None, file.retry_seconds, 900, u64::to_string, seconds)?;
+        let server = flags.server.clone().or_else(|| surroundings.variables.get("ANNEAL_SERVER").map(PathBuf::from));
+        Ok(Self {
+            state,
+            catalog,
+            lock,
+            feed,
+            listen,
+            public_name,
+            jobs,
+            threads,
+            builder_id,
+            drain_seconds,
+            retry_seconds,
+            mirrors: file.mirrors,
+            server,
+            shown: resolver.shown,
+        })
+    }
+
+    /// The catalogue's directory, or an error that says how to name one.
+    pub(crate) fn catalog_dir(&self) -> Result<&Path> {
+        self.catalog.as_deref().ok_or_else(|| {
+            Error::Input("no catalogue: there is no recipes/ here or above; name one with --catalog DIR".into())
+        })
+    }
+}
+
+fn read_file(flags: &Flags, surroundings: &Surroundings) -> Result<(Option<PathBuf>, File)> {
+    let named = flags.config.clone().or_else(|| surroundings.variables.get("ANNEAL_CONFIG").map(PathBuf::from));
+    let home = surroundings.variables.get("HOME").map(|home| Path::new(home).join(".config"));
+    let xdg = surroundings.variables.get("XDG_CONFIG_HOME").map(PathBuf::from).or(home);
+    let usual = [Some(PathBuf::from("/etc/anneal/config.toml")), xdg.map(|dir| dir.join("anneal/config.toml"))];
+    let path = named.or_else(|| usual.into_iter().flatten().find(|path| path.exists()));
+    let Some(path) = path else { return Ok((None, File::default())) };
+    let size = std::fs::metadata(&path).map_err(io("read", &path))?.len();
+    if size > FILE_BYTES_MAX {
+        return Err(Error::Input(format!("{} has {size} bytes; a configuration has at most {FILE_BYTES_MAX}", path.display())));
+    }
+    let text = std::fs::read_to_string(&path).map_err(io("read", &path))?;
+    let file = toml::from_str(&text).map_err(|e| Error::Input(format!("{}: {e}", path.display())))?;
+    Ok((Some(path), file))
+}
+
+fn default_state(surroundings: &Surroundings) -> PathBuf {
+    let variable = |name: &str| surroundings.variables.get(name).map(PathBuf::from);
+    if let Some(systemd) = variable("STATE_DIRECTORY") {
+        return systemd;
+    }
+    if surroundings.root {
+        return "/var/lib/anneal".into();
+    }
+    let home = variable("HOME").unwrap_or_else(|| "/tmp".into()).join(".local/state");
+    variable("XDG_STATE_HOME").unwrap_or(home).join("anneal")
+}
+
+/// The nearest `recipes/` with packages in it, here or above.
+fn find_upwards(cwd: &Path) -> Option<PathBuf> {
+    cwd.ancestors().map(|dir| dir.join("recipes")).find(|dir| dir.join("packages").is_dir())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn surroundings(pairs: &[(&str, &str)]) -> Surroundings {
+        let variables = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Surroundings { variables, root: true, cwd: "/".into(), cpus: 4 }
+    }
+
+    #[test]
+    fn a_flag_wins_over_a_variable_and_a_variable_over_the_default() {
+        let flags = Flags { jobs: Some(7), ..Flags::default() };
+        let here = surroundings(&[("ANNEAL_JOBS", "3"), ("ANNEAL_STATE", "/srv/anneal")]);
+        let settings = Settings::resolve(&flags, &here).unwrap();
+        assert_eq!((settings.jobs, settings.state), (7, PathBuf::from("/srv/anneal")));
+        let origin = |name: &str| settings.shown.iter().find(|s| s.0 == name).map(|s| s.2.clone());
+        assert_eq!(origin("jobs"), Some(Origin::Flag));
+        assert_eq!(origin("state"), Some(Origin::Variable("ANNEAL_STATE".into())));
+        assert_eq!(origin("listen"), Some(Origin::Default));
+    }
+
+    #[test]
+    fn the_registry_listens_on_loopback_only() {
+        let flags = Flags { listen: Some(SocketAddr::from(([0, 0, 0, 0], 1))), ..Flags::default() };
+        let refused = Settings::resolve(&flags, &surroundings(&[])).unwrap_err();
+        assert!(refused.to_string().contains("loopback"), "{refused}");
+    }
+
+    #[test]
+    fn a_variable_that_is_no_number_is_named() {
+        let refused = Settings::resolve(&Flags::default(), &surroundings(&[("ANNEAL_JOBS", "many")])).unwrap_err();
+        assert_eq!(refused.to_string(), "ANNEAL_JOBS is `many`, which is not a value for jobs");
+    }
+}

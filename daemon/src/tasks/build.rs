@@ -1,0 +1,104 @@
+//! Building the images that the active catalogue asks for.
+
+use crate::{error::Result, service::Service, service::now_ms};
+use anneal_builder::{Executed, Phase, Ran};
+use anneal_content::{DerivationId, ImageName};
+use anneal_ledger::{Event, LayerRecord, PackageRecord, Payload, PayloadKind, State};
+use anneal_plan::plan;
+use std::collections::{BTreeMap, BTreeSet};
+
+pub(crate) fn payloads(ran: &[Ran]) -> Vec<Payload> {
+    let kind = |phase| match phase {
+        Phase::Build => PayloadKind::Build,
+        Phase::Test => PayloadKind::Test,
+        Phase::Proof => PayloadKind::Proof,
+    };
+    ran.iter().map(|r| Payload { kind: kind(r.phase), start_ms: r.start_ms, end_ms: r.end_ms }).collect()
+}
+
+/// Derivations that failed and may not be tried yet, with the reason.
+pub(crate) fn held_derivations(state: &State, now_ms: u64) -> BTreeMap<DerivationId, String> {
+    let held = state.failures.iter().filter(|(_, failure)| failure.retry_after_ms > now_ms);
+    held.map(|(id, failure)| (*id, format!("its build failed: {}", first_line(&failure.summary)))).collect()
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+/// Plans, builds and assembles these images of the active catalogue.
+pub(crate) fn build(service: &Service, images: &BTreeSet<ImageName>) -> Result<()> {
+    let active = service.active();
+    let realised = service.builder.realised(&active.derived)?;
+    let held = service.with_state(|state| held_derivations(state, now_ms()));
+    let steps = plan(None, &active.derived, images, &realised.keys().copied().collect(), &held);
+    let on = |progress| service.board.progress(progress);
+    let done = |executed: Executed| {
+        let event = Event::PackageBuilt {
+            package: executed.package,
+            version: executed.version,
+            derivation: executed.derivation,
+            action: executed.action,
+            cached: executed.cached,
+            payloads: payloads(&executed.ran),
+        };
+        if let Err(error) = service.record(event) {
+            service.board.trouble(format!("a build could not be journalled: {}", error.chain()));
+        }
+    };
+    let failures = service.builder.execute(&active.catalog, &active.derived, &steps, &on, &done)?;
+    let stopped = service.cancel.is_cancelled();
+    for failure in failures {
+        if stopped {
+            continue;
+        }
+        let error: crate::error::Error = failure.error.into();
+        service.record(Event::BuildFailed {
+            package: failure.package,
+            derivation: failure.derivation,
+            summary: error.chain(),
+            log: failure.log,
+            retry_after_ms: now_ms() + 1000 * service.settings.retry_seconds,
+        })?;
+    }
+    assemble_ready(service, images)
+}
+
+/// Assembles every image of the goal whose packages are all there.
+fn assemble_ready(service: &Service, images: &BTreeSet<ImageName>) -> Result<()> {
+    let active = service.active();
+    let built = service.builder.realised(&active.derived)?;
+    let revision = active.catalog.digest()?;
+    for name in images {
+        let Some(need) = active.derived.images.get(name) else { continue };
+        if !need.derivations.iter().all(|id| built.contains_key(id)) {
+            continue;
+        }
+        let image = service.builder.assemble(&active.catalog, &active.derived, name, &built)?;
+        let layers = image.layers.iter().map(|layer| LayerRecord {
+            digest: layer.packed.digest,
+            size: layer.packed.size,
+            packages: layer.packages.clone(),
+        });
+        let packages = image.packages.iter().map(|(name, (version, derivation, tree))| PackageRecord {
+            name: name.clone(),
+            version: version.clone(),
+            derivation: *derivation,
+            tree: *tree,
+        });
+        let event = Event::ImageAssembled {
+            image: name.clone(),
+            key: image.key,
+            revision,
+            manifest: image.manifest,
+            index: image.index,
+            layers: layers.collect(),
+            packages: packages.collect(),
+        };
+        service.record(event)?;
+        if let Some(recorded) = service.with_state(|state| state.images.get(&image.manifest).cloned()) {
+            super::index_image(service, &recorded)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,46 @@
+//! The tasks of the ledger, performed.
+
+mod build;
+mod candidate;
+mod feed;
+mod image;
+mod publish;
+mod respond;
+
+pub(crate) use build::{build, held_derivations};
+pub(crate) use candidate::{binding, image_side};
+pub(crate) use feed::{Feed, import_advisory, read_record};
+pub(crate) use image::{CheckReport, index_image, report};
+pub(crate) use respond::{component_of, judge_catalog, remediation_of};
+
+use crate::{error::Result, service::Service};
+use anneal_ledger::Task;
+
+/// Performs one task, all but building.
+pub(crate) fn perform(service: &Service, task: &Task) -> Result<()> {
+    match task {
+        Task::Publish(candidate) => publish::publish(service, *candidate),
+        Task::Match { advisory, record, revision } => respond::match_advisory(service, advisory, *record, *revision),
+        Task::Remediate { advisories } => respond::remediate(service, advisories),
+        Task::OpenCandidate(manifest) => candidate::open(service, manifest),
+        Task::Sign(manifest) => image::sign(service, manifest),
+        Task::Check(manifest) => image::check(service, manifest),
+        Task::Build(images) => build(service, images),
+    }
+}
+
+/// A task in a few words.
+pub(crate) fn name(task: &Task) -> String {
+    match task {
+        Task::Publish(candidate) => format!("publishing {candidate}"),
+        Task::Match { advisory, .. } => format!("matching {advisory}"),
+        Task::Remediate { advisories } => format!("remediating {}", advisories.join(", ")),
+        Task::OpenCandidate(manifest) => format!("opening a candidate for {manifest}"),
+        Task::Sign(manifest) => format!("signing evidence of {manifest}"),
+        Task::Check(manifest) => format!("checking {manifest}"),
+        Task::Build(images) => {
+            let names: Vec<_> = images.iter().map(ToString::to_string).collect();
+            format!("building {}", names.join(", "))
+        }
+    }
+}
