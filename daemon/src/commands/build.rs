@@ -27,6 +27,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// A file of this size takes so long that its beginning is told, too.
+const LARGE_BYTES: u64 = 10_000_000;
+/// After how many packages of the build root there is a line.
+const BUILD_ROOT_STEP: usize = 24;
+
 /// What to wait for.
 #[derive(Debug, clap::Args)]
 pub(crate) struct BuildArgs {
@@ -187,6 +192,9 @@ fn trouble(standings: &BTreeMap<ImageName, Standing>) -> Option<String> {
 /// A line of progress, where it is worth one.
 fn line_text(line: &Line) -> Option<String> {
     match &line.news {
+        // A small file is told of once, when it is there, and the build root's packages by the dozen.
+        News::Progress(Progress::Fetching { bytes, .. }) if *bytes < LARGE_BYTES => None,
+        News::Progress(Progress::BuildRoot { done, of }) if done % BUILD_ROOT_STEP != 0 && done != of => None,
         News::Progress(progress) => Some(progress_text(progress)),
         News::Trouble(text) => Some(format!("trouble: {text}")),
         // The builder has told of these already.
