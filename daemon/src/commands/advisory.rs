@@ -109,7 +109,8 @@ fn import(named: &[PathBuf], settings: &Settings, output: &Output) -> Result<()>
         return Ok(());
     }
     let lines: Vec<_> = refused.iter().map(|(path, why)| format!("\n  {}: {why}", path.display())).collect();
-    Err(Error::Input(printable(&format!("{} files were not taken in:{}", refused.len(), lines.concat()))))
+    let (count, all) = (refused.len(), refused.len() + taken.len());
+    Err(Error::Input(printable(&format!("not taken in, {count} of {all} files:{}", lines.concat()))))
 }
 
 /// Every known record, parsed, by id.

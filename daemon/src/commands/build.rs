@@ -18,7 +18,7 @@ use crate::{
 use anneal_api::Overview;
 use anneal_builder::{Phase, Progress};
 use anneal_content::{BlobDigest, DerivationId, ImageName};
-use anneal_ledger::{Event, State};
+use anneal_ledger::{CandidateId, Event, Image, State};
 use anneal_recipe::Catalog;
 use serde::Serialize;
 use std::{
@@ -46,10 +46,10 @@ pub(crate) struct BuildArgs {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "standing")]
 enum Standing {
-    /// It is being built or checked.
+    /// It is being built or checked, or its candidate is not open yet.
     Waiting,
-    /// It was built and checked.
-    Judged { manifest: BlobDigest, passed: bool, counts: (u32, u32, u32) },
+    /// It was built and checked; where it passed, it is a candidate.
+    Judged { manifest: BlobDigest, passed: bool, counts: (u32, u32, u32), candidate: Option<CandidateId> },
     /// A build that it needs failed.
     Failed { failures: Vec<Failed> },
 }
@@ -128,7 +128,10 @@ fn standing(state: &State, overview: &Overview, name: &ImageName, key: &Derivati
     let image = state.assembled.get(key).and_then(|manifest| state.images.get(manifest));
     if let Some(image) = image {
         return match image.verdict {
-            Some((passed, counts, _)) => Standing::Judged { manifest: image.manifest, passed, counts },
+            Some((passed, counts, _)) => match (passed, candidate(state, image)) {
+                (true, None) => Standing::Waiting,
+                (_, candidate) => Standing::Judged { manifest: image.manifest, passed, counts, candidate },
+            },
             None => Standing::Waiting,
         };
     }
@@ -145,13 +148,22 @@ fn standing(state: &State, overview: &Overview, name: &ImageName, key: &Derivati
     if failures.is_empty() { Standing::Waiting } else { Standing::Failed { failures } }
 }
 
+/// The candidate that an image is, or was published as.
+fn candidate(state: &State, image: &Image) -> Option<CandidateId> {
+    let published = state.published(&image.name).filter(|p| p.manifest == image.manifest).map(|p| p.candidate);
+    let newest = state.newest_candidate(&image.name).filter(|c| c.manifest == image.manifest).map(|c| c.id);
+    published.or(newest)
+}
+
 fn report(standings: &BTreeMap<ImageName, Standing>, output: &Output) -> Result<()> {
     let text = || {
         let mut text = String::new();
         for (name, standing) in standings {
-            if let Standing::Judged { manifest, passed, counts: (good, warned, failed) } = standing {
+            if let Standing::Judged { manifest, passed, counts: (good, warned, failed), candidate } = standing {
                 let verdict = if *passed { "passed" } else { "did not pass" };
-                let _ = writeln!(text, "{name} {manifest} {verdict}: {good} passed, {warned} warned, {failed} failed");
+                let candidate = candidate.map(|id| format!("; candidate {id}")).unwrap_or_default();
+                let counts = format!("{good} passed, {warned} warned, {failed} failed");
+                let _ = writeln!(text, "{name} {manifest} {verdict}: {counts}{candidate}");
             }
         }
         text
@@ -243,7 +255,8 @@ mod tests {
     }
 
     fn judged(passed: bool) -> Standing {
-        Standing::Judged { manifest: BlobDigest::of(b"m"), passed, counts: (1, 0, u32::from(!passed)) }
+        let counts = (1, 0, u32::from(!passed));
+        Standing::Judged { manifest: BlobDigest::of(b"m"), passed, counts, candidate: None }
     }
 
     #[test]

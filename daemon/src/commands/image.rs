@@ -9,7 +9,7 @@ use crate::{
     view::view,
 };
 use anneal_checks::{Finding, Outcome, Verdict};
-use anneal_ledger::{Image, State};
+use anneal_ledger::{CandidateStatus, Image, State};
 use clap::Subcommand;
 use serde_json::json;
 use std::fmt::Write as _;
@@ -91,6 +91,7 @@ fn status(state: &State, image: &Image) -> String {
         return "published".to_owned();
     }
     match state.candidates.values().rev().find(|c| c.manifest == image.manifest) {
+        Some(candidate) if candidate.status == CandidateStatus::Published => "replaced".to_owned(),
         Some(candidate) => format!("{} {}", candidate.id, candidate.status.word()),
         None => "no candidate".to_owned(),
     }
@@ -99,7 +100,7 @@ fn status(state: &State, image: &Image) -> String {
 fn verdict_word(image: &Image) -> String {
     match &image.verdict {
         None => "not checked".to_owned(),
-        Some((true, (passed, warned, _), _)) => format!("passed ({passed} checks, {warned} warnings)"),
+        Some((true, (passed, warned, _), _)) => format!("passed ({passed} checks, {warned} warned)"),
         Some((false, (_, _, failed), _)) => format!("FAILED ({failed} checks)"),
     }
 }

@@ -171,6 +171,7 @@ pub(super) fn event_text(event: &Event) -> String {
             format!("{package} failed: {}", summary.lines().next().unwrap_or_default())
         }
         Event::ImageAssembled { image, manifest, .. } => format!("image {image} was assembled: {manifest}"),
+        Event::CheckAsked { manifest } => format!("{manifest} is to be checked again"),
         Event::ImageJudged { manifest, passed, counts: (good, warned, failed), .. } => {
             let verdict = if *passed { "passed" } else { "did not pass" };
             format!("{manifest} {verdict}: {good} checks passed, {warned} warned, {failed} failed")

@@ -64,6 +64,9 @@ fn answer(args: &PlanArgs, settings: &Settings, output: &Output) -> Result<Answe
     let (advisory, known) = advisories(&args.advisory, view.as_ref(), &state)?;
     let (hits, images) = judge_catalog(&advisory, &catalog)?;
     let (bumps, blocked) = remediation_of(&catalog, &known, &hits)?;
+    if state.cases.get(&advisory.id).is_some_and(|case| !case.bumps.is_empty()) {
+        notes.push(format!("releases were chosen for it already: `anneal case show {}` has their plan", advisory.id));
+    }
     let plan = if bumps.is_empty() || !blocked.is_empty() {
         BuildPlan::default()
     } else {

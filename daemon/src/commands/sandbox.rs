@@ -58,7 +58,9 @@ fn run_one(args: &RunArgs, output: &Output) -> Result<()> {
     let root = args.root.canonicalize().map_err(io("find the root", &args.root))?;
     if !root.is_dir() || root == std::path::Path::new("/") {
         let root = root.display();
-        return Err(Error::Input(format!("{root} cannot be the root: expected a directory beneath this system's own /")));
+        return Err(Error::Input(format!(
+            "{root} cannot be the root: expected a directory beneath this system's own /"
+        )));
     }
     let spec = spec(root, args);
     // What the command writes is the result; with --json that is the outcome, and what it writes goes beside.
