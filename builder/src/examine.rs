@@ -145,7 +145,7 @@ impl Builder {
 
     /// The directories that make up an image's root: its packages' trees and its own files.
     fn root_dirs(&self, recipe: &ImageRecipe, image: &AssembledImage) -> Result<Vec<PathBuf>> {
-        let own = crate::layout::tree_of(&self.own_entries(recipe)?, &self.store)?;
+        let own = crate::layout::tree_of(&crate::layout::readable(self.own_entries(recipe)?), &self.store)?;
         let mut dirs = vec![self.materialized(&own)?];
         for (_, _, tree) in image.packages.values() {
             dirs.push(self.materialized(tree)?);

@@ -79,7 +79,7 @@ pub fn unpack_layers(image: &LayoutImage, store: &Store) -> Result<Vec<TreeDiges
         if found != *diff_id {
             return Err(wrong(&image.dir, format!("layer {} unpacks to {found}, expected {diff_id}", layer.digest)));
         }
-        trees.push(tree_of(&entries_of(&image.dir, &tar, store)?, store)?);
+        trees.push(tree_of(&readable(entries_of(&image.dir, &tar, store)?), store)?);
     }
     Ok(trees)
 }
@@ -146,6 +146,15 @@ struct Node {
     files: Vec<FileNode>,
     symlinks: Vec<SymlinkNode>,
     directories: BTreeMap<EntryName, (u32, Node)>,
+}
+
+/// Entries as a tree can show them to the image's own user: a tree has no owners, so what belongs to another user than
+/// root is made readable for everyone. For running an image only; a layer keeps what was declared.
+pub(crate) fn readable(mut entries: Vec<LayerEntry>) -> Vec<LayerEntry> {
+    for entry in entries.iter_mut().filter(|entry| entry.uid != 0 || entry.gid != 0) {
+        entry.mode |= if entry.kind == EntryKind::Directory { 0o055 } else { (entry.mode & 0o100) >> 2 | 0o044 };
+    }
+    entries
 }
 
 /// The tree that these entries make; owners are not part of it.

@@ -97,6 +97,7 @@ impl Service {
         });
         service.reindex()?;
         service.announce_catalog(RevisionCause::Files)?;
+        service.ask_again()?;
         service.serve_publications()?;
         Ok(service)
     }
@@ -134,6 +135,9 @@ impl Service {
 
     /// Records events that belong together: all of them or none.
     pub(crate) fn record_all(&self, events: Vec<Event>) -> Result<()> {
+        if events.is_empty() {
+            return Ok(());
+        }
         let at_ms = now_ms();
         let mut state = self.lock();
         let before = state.clone();
@@ -195,6 +199,17 @@ impl Service {
         let blob = self.store.put_blob(&catalog.to_json()?)?;
         self.record(Event::CatalogImported { revision, blob, cause })?;
         Ok(true)
+    }
+
+    /// A new start looks again at wanted images that were refused: the suite or the host may have changed.
+    fn ask_again(&self) -> Result<()> {
+        let wanted = self.wanted();
+        let refused = self.with_state(|state| {
+            let manifests = wanted.images.values().filter_map(|(key, _)| state.assembled.get(key));
+            let images = manifests.filter_map(|manifest| state.images.get(manifest));
+            images.filter(|image| image.failed()).map(|image| image.manifest).collect::<Vec<_>>()
+        });
+        self.record_all(refused.into_iter().map(|manifest| Event::CheckAsked { manifest }).collect())
     }
 
     /// Publishes a snapshot of what may be served.

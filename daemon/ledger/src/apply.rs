@@ -58,8 +58,18 @@ impl State {
                     verdict: None,
                     evidence: Vec::new(),
                 };
-                self.images.entry(*manifest).or_insert(fresh);
-                self.assembled.insert(*key, *manifest);
+                let image = self.images.entry(*manifest).or_insert(fresh);
+                // The same bytes for another reason (a waiver, say): what refused them may not refuse them now.
+                if self.assembled.insert(*key, *manifest).is_none() && image.failed() {
+                    image.verdict = None;
+                }
+                Ok(())
+            }
+            Event::CheckAsked { manifest } => {
+                let image = self.image_mut(manifest)?;
+                if image.failed() {
+                    image.verdict = None;
+                }
                 Ok(())
             }
             Event::ImageJudged { manifest, passed, counts, results, .. } => {

@@ -240,6 +240,11 @@ pub enum Event {
         /// Its packages.
         packages: Vec<PackageRecord>,
     },
+    /// An image is to be checked again: the suite or the host may have changed.
+    CheckAsked {
+        /// The manifest.
+        manifest: BlobDigest,
+    },
     /// The verification suite ran.
     ImageJudged {
         /// The manifest.

@@ -118,6 +118,13 @@ pub struct Image {
     pub evidence: Vec<EvidenceRef>,
 }
 
+impl Image {
+    /// Whether the verification suite refused it.
+    pub fn failed(&self) -> bool {
+        self.verdict.is_some_and(|(passed, ..)| !passed)
+    }
+}
+
 /// Where a candidate stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "status")]

@@ -224,3 +224,16 @@ fn a_record_survives_the_journal_byte_for_byte() {
     let bytes = serde_json::to_vec(&record).unwrap();
     assert_eq!(serde_json::from_slice::<Record>(&bytes).unwrap(), record);
 }
+
+#[test]
+fn a_refused_image_is_checked_again_when_somebody_asks_and_a_passed_one_is_not() {
+    let mut world = World::new();
+    world.assemble(1, 10);
+    world.judge(10, false);
+    assert_eq!(world.tasks(1), []);
+    world.ok(Event::CheckAsked { manifest: blob(10) });
+    assert_eq!(world.tasks(1), [Task::Check(blob(10))]);
+    world.judge(10, true);
+    world.ok(Event::CheckAsked { manifest: blob(10) });
+    assert_eq!(world.tasks(1), [Task::Sign(blob(10))]);
+}

@@ -195,16 +195,45 @@ fn move_mount(mount: BorrowedFd<'_>, dir: libc::c_int, path: &CStr, flags: libc:
     check(result, "move_mount").map(drop)
 }
 
-/// Makes a mount the root and lets go of the old one.
+/// Makes a mount the root and lets go of everything that was there before.
+///
+/// `pivot_root` stacks the old root on top of the new one, and on the old root stands our own base. A mount that is left
+/// on that stack is where `/..` leads, so both are taken off, and then it is proved that nothing is left: a sandbox
+/// whose `/..` is not its `/` never starts.
 pub(super) fn pivot(root: BorrowedFd<'_>) -> Result<(), Fault> {
     // SAFETY: a live descriptor.
     check(libc::c_long::from(unsafe { libc::fchdir(root.as_raw_fd()) }), "fchdir")?;
-    // SAFETY: two strings that outlive the call. The old root ends up on top of the new one at `/`.
+    // SAFETY: two strings that outlive the call.
     check(unsafe { libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()) }, "pivot_root")?;
-    // SAFETY: a string that outlives the call; `.` leads to the topmost mount there, which is the old root.
-    check(libc::c_long::from(unsafe { libc::umount2(c".".as_ptr(), libc::MNT_DETACH) }), "umount2")?;
-    // SAFETY: as above.
-    check(libc::c_long::from(unsafe { libc::chdir(c"/".as_ptr()) }), "chdir").map(drop)
+    for _ in 0..OLD_MOUNTS {
+        // SAFETY: a string that outlives the call; `.` leads to the topmost mount of the stack.
+        check(libc::c_long::from(unsafe { libc::umount2(c".".as_ptr(), libc::MNT_DETACH) }), "umount2")?;
+    }
+    // SAFETY: a string that outlives the call.
+    check(libc::c_long::from(unsafe { libc::chdir(c"/".as_ptr()) }), "chdir")?;
+    let new = identity(root, c"")?;
+    for path in [c"/", c"/..", c"/../..", c"."] {
+        if identity_at(libc::AT_FDCWD, path, 0)? != new {
+            return Err(Fault::check(format!("{} is not the sandbox's own root", path.to_string_lossy())));
+        }
+    }
+    Ok(())
+}
+
+/// What stands on the new root after `pivot_root`: the old root, and the base on top of it.
+const OLD_MOUNTS: usize = 2;
+
+/// Device and inode of what a handle refers to.
+fn identity(file: BorrowedFd<'_>, path: &CStr) -> Result<(libc::dev_t, libc::ino_t), Fault> {
+    identity_at(file.as_raw_fd(), path, libc::AT_EMPTY_PATH)
+}
+
+fn identity_at(dir: libc::c_int, path: &CStr, flags: libc::c_int) -> Result<(libc::dev_t, libc::ino_t), Fault> {
+    // SAFETY: `stat` is plain integers, overwritten by the call.
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: a string that outlives the call and a buffer of the right type.
+    check(libc::c_long::from(unsafe { libc::fstatat(dir, path.as_ptr(), &mut stat, flags) }), "fstatat")?;
+    Ok((stat.st_dev, stat.st_ino))
 }
 
 /// The file type bits of what a handle refers to.
