@@ -28,8 +28,10 @@ pub struct LayoutImage {
 
 /// The annotation by which a layout names its images.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
-/// The most that one layer may unpack to.
-const UNPACKED_BYTES_MAX: u64 = 8 << 30;
+/// The largest blob of a layout that is read, in memory.
+const BLOB_BYTES_MAX: u64 = 1 << 30;
+/// The most that one layer may unpack to, in memory.
+const UNPACKED_BYTES_MAX: u64 = 2 << 30;
 /// The most entries of one layer.
 const UNPACKED_ENTRIES_MAX: usize = 1_000_000;
 
@@ -39,6 +41,10 @@ fn wrong(dir: &Path, reason: impl Into<String>) -> Error {
 
 fn blob(dir: &Path, digest: &BlobDigest) -> Result<Vec<u8>> {
     let path = dir.join("blobs/sha256").join(digest.hex());
+    let size = std::fs::metadata(&path).map_err(io("read", &path))?.len();
+    if size > BLOB_BYTES_MAX {
+        return Err(wrong(dir, format!("blob {digest} has {size} bytes, more than {BLOB_BYTES_MAX}")));
+    }
     let bytes = std::fs::read(&path).map_err(io("read", &path))?;
     let found = BlobDigest::of(&bytes);
     if found == *digest { Ok(bytes) } else { Err(wrong(dir, format!("blob {digest} hashes to {found}"))) }
@@ -48,13 +54,18 @@ fn blob(dir: &Path, digest: &BlobDigest) -> Result<Vec<u8>> {
 /// amd64.
 pub fn read_layout(dir: &Path, name: Option<&str>) -> Result<LayoutImage> {
     let path = dir.join("index.json");
-    let mut index = ImageIndex::parse(&std::fs::read(&path).map_err(io("read", &path))?)?;
-    if let Some(name) = name {
-        index.manifests.retain(|d| d.annotations.get(REF_NAME).is_some_and(|found| found == name));
+    let size = std::fs::metadata(&path).map_err(io("read", &path))?.len();
+    if size > anneal_oci::DOCUMENT_BYTES_MAX {
+        return Err(wrong(dir, format!("index.json has {size} bytes, more than {}", anneal_oci::DOCUMENT_BYTES_MAX)));
     }
-    let mut descriptor = pick(&index, dir)?;
+    let bytes = std::fs::read(&path).map_err(io("read", &path))?;
+    let mut top: LayoutIndex = serde_json::from_slice(&bytes).map_err(|e| wrong(dir, format!("index.json: {e}")))?;
+    if let Some(name) = name {
+        top.manifests.retain(|d| d.annotations.get(REF_NAME).is_some_and(|found| found == name));
+    }
+    let mut descriptor = pick(&top.manifests, dir)?;
     if descriptor.media_type == MediaType::INDEX {
-        descriptor = pick(&ImageIndex::parse(&blob(dir, &descriptor.digest)?)?, dir)?;
+        descriptor = pick(&ImageIndex::parse(&blob(dir, &descriptor.digest)?)?.manifests, dir)?;
     }
     let manifest = ImageManifest::parse(&blob(dir, &descriptor.digest)?)?;
     let config = ImageConfig::parse(&blob(dir, &manifest.config.digest)?)?;
@@ -64,9 +75,15 @@ pub fn read_layout(dir: &Path, name: Option<&str>) -> Result<LayoutImage> {
     Ok(LayoutImage { manifest_digest: descriptor.digest, manifest, config, dir: dir.to_owned() })
 }
 
-fn pick(index: &ImageIndex, dir: &Path) -> Result<Descriptor> {
+/// The index of a layout, which unlike a served one need not say what it is.
+#[derive(serde::Deserialize)]
+struct LayoutIndex {
+    manifests: Vec<Descriptor>,
+}
+
+fn pick(manifests: &[Descriptor], dir: &Path) -> Result<Descriptor> {
     let fits = |d: &&Descriptor| d.platform.as_ref().is_none_or(|p| p.os == "linux" && p.architecture == "amd64");
-    index.manifests.iter().find(fits).cloned().ok_or_else(|| wrong(dir, "it lists no image for linux/amd64"))
+    manifests.iter().find(fits).cloned().ok_or_else(|| wrong(dir, "it lists no image for linux/amd64"))
 }
 
 /// Unpacks an image's layers into the store, lowest first; what comes back are the trees, lowest first.

@@ -8,11 +8,11 @@ use serde::Serialize;
 /// What `anneal demo -o FILE` writes.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(super) struct Facts {
-    pub(super) packages_built: Vec<String>,
+    pub(super) packages_built: Vec<PackageName>,
     pub(super) images: Vec<ImageFacts>,
     pub(super) advisory: String,
     pub(super) plan: PlanFacts,
-    pub(super) rebuilt_packages: Vec<String>,
+    pub(super) rebuilt_packages: Vec<PackageName>,
     pub(super) rebuilt_images: Vec<ImageName>,
     pub(super) untouched_images: Vec<ImageName>,
     pub(super) layers_new: usize,
@@ -73,9 +73,9 @@ pub(super) struct Seconds {
 }
 
 /// The packages whose own processes ran, by the journal.
-pub(super) fn built(events: &[(u64, Record)]) -> Vec<String> {
+pub(super) fn built(events: &[(u64, Record)]) -> Vec<PackageName> {
     let name = |record: &Record| match &record.event {
-        Event::PackageBuilt { package, version, cached: false, .. } => Some(format!("{package} {version}")),
+        Event::PackageBuilt { package, cached: false, .. } => Some(package.clone()),
         _ => None,
     };
     events.iter().filter_map(|(_, record)| name(record)).collect()
