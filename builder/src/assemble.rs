@@ -9,8 +9,8 @@ use anneal_content::{
     blob_digest_of, list,
 };
 use anneal_oci::{
-    Compression, ConfigInput, ConfigLayer, Descriptor, ImageFacts, LayerEntry, ManifestInput, PackedLayer,
-    Packing, Platform, group, image_config, image_index, image_manifest, pack_layer,
+    Compression, ConfigInput, ConfigLayer, Descriptor, ImageFacts, LayerEntry, ManifestInput, PackedLayer, Packing,
+    Platform, group, image_config, image_index, image_manifest, pack_layer,
 };
 use anneal_plan::Derived;
 use anneal_recipe::{Catalog, ImageRecipe, PackageRecipe};
@@ -84,7 +84,8 @@ impl Builder {
         }
         let epoch_secs = parts.iter().map(Part::epoch).max().unwrap_or_default();
         let mut layers = Vec::new();
-        let sizes: Vec<_> = parts.iter().filter(|p| !p.entries.is_empty()).map(|p| (p.recipe.name.clone(), p.bytes())).collect();
+        let sizes: Vec<_> =
+            parts.iter().filter(|p| !p.entries.is_empty()).map(|p| (p.recipe.name.clone(), p.bytes())).collect();
         for names in group(&sizes, usize::from(recipe.layer_budget)) {
             let members: Vec<&Part<'_>> = parts.iter().filter(|part| names.contains(&part.recipe.name)).collect();
             layers.push(ImageLayer { packed: self.package_layer(recipe, &members)?, packages: names });
@@ -105,7 +106,10 @@ impl Builder {
         }
         let compression = compression(recipe);
         let own = BTreeMap::new();
-        self.packed(&LayerKey { trees: &trees, own, writer: anneal_oci::LAYER_WRITER, compression, epoch_secs }, &entries)
+        self.packed(
+            &LayerKey { trees: &trees, own, writer: anneal_oci::LAYER_WRITER, compression, epoch_secs },
+            &entries,
+        )
     }
 
     fn metadata_layer(&self, recipe: &ImageRecipe, epoch_secs: u64) -> Result<Option<PackedLayer>> {

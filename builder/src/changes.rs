@@ -126,16 +126,14 @@ mod tests {
 
     #[test]
     fn a_bump_shows_its_version_its_files_and_what_a_client_pulls() {
-        let before = side("1.2.11", &[("usr/lib/libz.so.1", "old"), ("gone", "x"), ("same", "s")], &[("a", 5), ("b", 7)]);
+        let before =
+            side("1.2.11", &[("usr/lib/libz.so.1", "old"), ("gone", "x"), ("same", "s")], &[("a", 5), ("b", 7)]);
         let now = side("1.2.13", &[("usr/lib/libz.so.1", "new"), ("fresh", "y"), ("same", "s")], &[("a", 5), ("c", 9)]);
         let diff = image_diff(&before, &now);
         assert_eq!(diff.packages.len(), 1);
         let files: Vec<_> = diff.files.iter().map(|(path, change)| (path.as_str(), *change)).collect();
-        let expected = [
-            ("fresh", FileChange::Added),
-            ("gone", FileChange::Removed),
-            ("usr/lib/libz.so.1", FileChange::Changed),
-        ];
+        let expected =
+            [("fresh", FileChange::Added), ("gone", FileChange::Removed), ("usr/lib/libz.so.1", FileChange::Changed)];
         assert_eq!(files, expected);
         assert_eq!((diff.layers_new, diff.layers_reused, diff.bytes_to_pull), (1, 1, 9));
         assert_eq!((diff.bytes_before, diff.bytes_now), (12, 14));

@@ -168,7 +168,8 @@ impl Builder {
             ResourceDescriptor::blob("build-root.lock", &self.root.digest()),
         ];
         for package in &self.root.lock().packages {
-            let mut resource = ResourceDescriptor::blob(format!("{}_{}.deb", package.name, package.version), &package.sha256);
+            let mut resource =
+                ResourceDescriptor::blob(format!("{}_{}.deb", package.name, package.version), &package.sha256);
             resource.uri = package.place().to_string();
             dependencies.push(resource);
         }
@@ -187,7 +188,10 @@ impl Builder {
             }
             let Some(realised) = self.realised_one(&id)? else { continue };
             let Some(result) = self.plain_result(&realised.action)? else { continue };
-            logs.push(ResourceDescriptor::blob(format!("build log of {} {}", derivation.name, derivation.version), &result.log));
+            logs.push(ResourceDescriptor::blob(
+                format!("build log of {} {}", derivation.name, derivation.version),
+                &result.log,
+            ));
             unenforced.extend(result.limits_not_enforced);
             let secs = i64::try_from(result.started_ms / 1000).unwrap_or(i64::MAX);
             started = Some(started.map_or(secs, |before: i64| before.min(secs)));

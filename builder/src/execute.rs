@@ -95,7 +95,8 @@ impl Builder {
             match step {
                 Step::Reuse { package, derivation, .. } => {
                     let realised = self.realised_one(derivation)?;
-                    let realised = realised.ok_or_else(|| Error::Missing { what: format!("the build of {package}") })?;
+                    let realised =
+                        realised.ok_or_else(|| Error::Missing { what: format!("the build of {package}") })?;
                     board.built.insert(package.clone(), realised);
                 }
                 Step::Build { .. } => board.todo.push(step.clone()),

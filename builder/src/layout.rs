@@ -4,7 +4,9 @@
 //! into a tree of our own, never onto the host's paths.
 
 use crate::{Error, Result, error::io};
-use anneal_content::{BlobDigest, Directory, DirectoryNode, EntryKind, EntryName, FileNode, SymlinkNode, TreeDigest, TreePath};
+use anneal_content::{
+    BlobDigest, Directory, DirectoryNode, EntryKind, EntryName, FileNode, SymlinkNode, TreeDigest, TreePath,
+};
 use anneal_oci::{Descriptor, ImageConfig, ImageIndex, ImageManifest, LayerEntry, MediaType};
 use anneal_store::Store;
 use std::{
@@ -104,7 +106,9 @@ pub fn unpack_layers(image: &LayoutImage, store: &Store) -> Result<Vec<TreeDiges
 fn expand(dir: &Path, layer: &Descriptor, bytes: &[u8]) -> Result<Vec<u8>> {
     let mut tar = Vec::new();
     let read = match layer.media_type.as_str() {
-        MediaType::LAYER_GZIP => flate2::read::MultiGzDecoder::new(bytes).take(UNPACKED_BYTES_MAX).read_to_end(&mut tar),
+        MediaType::LAYER_GZIP => {
+            flate2::read::MultiGzDecoder::new(bytes).take(UNPACKED_BYTES_MAX).read_to_end(&mut tar)
+        }
         MediaType::LAYER_ZSTD => {
             let decoder = zstd::stream::read::Decoder::new(bytes).map_err(io("unpack", dir))?;
             decoder.take(UNPACKED_BYTES_MAX).read_to_end(&mut tar)
@@ -127,7 +131,10 @@ fn entries_of(dir: &Path, tar: &[u8], store: &Store) -> Result<Vec<LayerEntry>> 
         }
         let path = TreePath::new(text)?;
         if path.file_name().starts_with(".wh.") {
-            return Err(wrong(dir, format!("{path} removes something from a lower layer, which no layer of ours does")));
+            return Err(wrong(
+                dir,
+                format!("{path} removes something from a lower layer, which no layer of ours does"),
+            ));
         }
         let header = entry.header();
         let mode = header.mode().map_err(bad)? & 0o7777;
@@ -190,7 +197,9 @@ pub(crate) fn tree_of(entries: &[LayerEntry], store: &Store) -> Result<TreeDiges
                 node.files.push(FileNode { name, digest: *digest, size: *size, mode: entry.mode });
             }
             EntryKind::Symlink { target } => node.symlinks.push(SymlinkNode { name, target: target.clone() }),
-            EntryKind::Directory => node.directories.entry(name).or_insert_with(|| (0o755, Node::default())).0 = entry.mode,
+            EntryKind::Directory => {
+                node.directories.entry(name).or_insert_with(|| (0o755, Node::default())).0 = entry.mode
+            }
         }
     }
     store_node(root, store).map(|(tree, _)| tree)

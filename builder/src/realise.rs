@@ -234,7 +234,8 @@ impl Tail {
         let lines: Vec<&str> = text.lines().collect();
         let from = lines.len().saturating_sub(TAIL_LINES);
         let shown = |line: &&str| {
-            let clean: String = line.chars().take(TAIL_LINE_CHARS).map(|c| if c.is_control() { '\u{b7}' } else { c }).collect();
+            let clean: String =
+                line.chars().take(TAIL_LINE_CHARS).map(|c| if c.is_control() { '\u{b7}' } else { c }).collect();
             format!("  | {clean}\n")
         };
         lines.get(from..).unwrap_or_default().iter().map(shown).collect()

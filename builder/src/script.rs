@@ -45,7 +45,9 @@ fn unpack(source: &SourceInput) -> Option<String> {
     let command = if name.ends_with(".zip") || name.ends_with(".whl") {
         format!("unzip -q -o {file} -d {into}")
     } else {
-        format!("tar --extract --file {file} --directory {into} --strip-components=1 --no-same-owner --no-same-permissions")
+        format!(
+            "tar --extract --file {file} --directory {into} --strip-components=1 --no-same-owner --no-same-permissions"
+        )
     };
     Some(format!("mkdir -p {into}\n{command}\n"))
 }

@@ -30,7 +30,8 @@ fn test_inputs(catalog: &Catalog, package: &PackageName, built: &Inputs) -> Resu
     let mut inputs = Inputs::new();
     for name in catalog.test_sysroot(package)? {
         let Some(outputs) = built.get(&name) else { return Ok(None) };
-        let seen: BTreeMap<_, _> = outputs.iter().filter(|(o, _)| **o != OutputName::doc()).map(|(o, t)| (o.clone(), *t)).collect();
+        let seen: BTreeMap<_, _> =
+            outputs.iter().filter(|(o, _)| **o != OutputName::doc()).map(|(o, t)| (o.clone(), *t)).collect();
         inputs.insert(name, seen);
     }
     Ok(Some(inputs))

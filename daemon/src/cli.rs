@@ -11,7 +11,13 @@ use std::path::PathBuf;
 
 /// Keeps container images patched: rebuilds what an advisory touches, checks it, proves it, and waits for your approval.
 #[derive(Debug, Parser)]
-#[command(name = "anneal", version, propagate_version = true, subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    name = "anneal",
+    version,
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
 #[command(after_help = "Exit codes: 0 done; 1 the answer is no; 2 bad use or bad input; 3 unreachable; 4 internal.")]
 pub(crate) struct Cli {
     #[command(flatten)]

@@ -62,7 +62,8 @@ impl Client {
             .enable_all()
             .build()
             .map_err(|e| Error::Internal(format!("cannot start the client: {e}")))?;
-        let answer = runtime.block_on(async { tokio::time::timeout(PATIENCE, self.send(method, path, body, json)).await });
+        let answer =
+            runtime.block_on(async { tokio::time::timeout(PATIENCE, self.send(method, path, body, json)).await });
         let (status, bytes) = answer.map_err(|_| {
             Error::Unreachable(format!("the daemon at {} did not answer in {PATIENCE:?}", self.socket.display()))
         })??;
@@ -80,7 +81,13 @@ impl Client {
         })
     }
 
-    async fn send(&self, method: Method, path: &str, body: Vec<u8>, json: bool) -> Result<(hyper::StatusCode, Vec<u8>)> {
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+        json: bool,
+    ) -> Result<(hyper::StatusCode, Vec<u8>)> {
         let unreachable = |e: &dyn std::fmt::Display| {
             let socket = self.socket.display();
             Error::Unreachable(format!("no daemon answers at {socket} ({e}); start one with `anneal daemon`"))

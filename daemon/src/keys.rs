@@ -3,7 +3,7 @@
 //! The release key signs only what a human approved, and only then. An approver's key is never here.
 
 use crate::error::{Error, Result, io};
-use anneal_attest::{Keyring, Role, SecretKey};
+use anneal_attest::{Role, SecretKey};
 use std::{
     io::Write as _,
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
@@ -28,15 +28,6 @@ impl Keys {
             if path.exists() { read_key(&path, role) } else { new_key(&path, role) }
         };
         Ok(Self { build: key(Role::Build)?, test: key(Role::Test)?, release: key(Role::Release)? })
-    }
-
-    /// The public halves, each trusted for its role alone.
-    pub(crate) fn keyring(&self) -> Result<Keyring> {
-        let mut ring = Keyring::new();
-        for key in [&self.build, &self.test, &self.release] {
-            ring.trust(key.role(), key.public().clone())?;
-        }
-        Ok(ring)
     }
 }
 

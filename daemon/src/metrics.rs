@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 /// The whole page.
 pub(crate) fn text(service: &Service) -> Result<String> {
-    let stats = service.store.stats()?;
+    let stats = service.store_stats()?;
     let mut page = String::new();
     let mut gauge = |name: &str, help: &str, value: u64| {
         let _ = writeln!(page, "# HELP anneal_{name} {help}\n# TYPE anneal_{name} gauge\nanneal_{name} {value}");
@@ -15,8 +15,16 @@ pub(crate) fn text(service: &Service) -> Result<String> {
         let cases = |wanted: fn(&CaseStatus) -> bool| state.cases.values().filter(|c| wanted(&c.status)).count() as u64;
         gauge("advisories", "Advisories known.", state.advisories.len() as u64);
         gauge("cases_open", "Cases without a remediation yet.", cases(|s| matches!(s, CaseStatus::Open)));
-        gauge("cases_remediating", "Cases whose images are on their way.", cases(|s| matches!(s, CaseStatus::Remediating { .. })));
-        gauge("cases_blocked", "Cases that wait for a fix or a human.", cases(|s| matches!(s, CaseStatus::Blocked { .. })));
+        gauge(
+            "cases_remediating",
+            "Cases whose images are on their way.",
+            cases(|s| matches!(s, CaseStatus::Remediating { .. })),
+        );
+        gauge(
+            "cases_blocked",
+            "Cases that wait for a fix or a human.",
+            cases(|s| matches!(s, CaseStatus::Blocked { .. })),
+        );
         gauge("builds_failed", "Derivations whose last build failed.", state.failures.len() as u64);
         let open = state.candidates.values().filter(|c| c.status == CandidateStatus::Open).count() as u64;
         gauge("candidates_open", "Candidates that await a human.", open);

@@ -42,7 +42,8 @@ pub(crate) fn reconcile(service: &Arc<Service>) {
         if building.as_ref().is_some_and(|(_, thread)| thread.is_finished())
             && let Some((task, thread)) = building.take()
         {
-            let result = thread.join().unwrap_or_else(|_| Err(crate::error::Error::Internal("a builder panicked".into())));
+            let result =
+                thread.join().unwrap_or_else(|_| Err(crate::error::Error::Internal("a builder panicked".into())));
             settle(service, &mut held, &task, result);
         }
         let due = service.with_state(|state| next_tasks(state, &service.wanted(), now_ms()));

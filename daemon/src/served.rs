@@ -22,12 +22,7 @@ fn read(store: &Store, digest: &BlobDigest) -> Result<Vec<u8>> {
     Ok(store.read(digest).map_err(|source| anneal_content::Error::Read { digest: *digest, source })?)
 }
 
-fn add_publication(
-    repository: &mut Repository,
-    state: &State,
-    publication: &Publication,
-    store: &Store,
-) -> Result<()> {
+fn add_publication(repository: &mut Repository, state: &State, publication: &Publication, store: &Store) -> Result<()> {
     let image = state
         .images
         .get(&publication.manifest)

@@ -20,14 +20,14 @@ use anneal_plan::{Derived, derive};
 use anneal_recipe::Catalog;
 use anneal_registry::Served;
 use anneal_sandbox::CancelToken;
-use anneal_store::{OpenMode, Store};
+use anneal_store::{OpenMode, Stats, Store};
 use std::{
     collections::BTreeMap,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use tokio::sync::watch;
 
@@ -52,7 +52,11 @@ pub(crate) struct Service {
     changed: Condvar,
     active: Mutex<Active>,
     draining: AtomicBool,
+    stats: Mutex<Option<(Instant, Stats)>>,
 }
+
+/// How old numbers about the store may be.
+const STATS_AGE: Duration = Duration::from_secs(60);
 
 /// Milliseconds since 1970.
 pub(crate) fn now_ms() -> u64 {
@@ -89,6 +93,7 @@ impl Service {
             changed: Condvar::new(),
             active: Mutex::new(active),
             draining: AtomicBool::new(false),
+            stats: Mutex::new(None),
             settings,
             store,
             keys,
@@ -227,6 +232,18 @@ impl Service {
         Ok(())
     }
 
+    /// Numbers about the store, at most [`STATS_AGE`] old: counting reads every row.
+    pub(crate) fn store_stats(&self) -> Result<Stats> {
+        let mut kept = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((taken, stats)) = kept.as_ref().filter(|(taken, _)| taken.elapsed() < STATS_AGE) {
+            tracing::trace!(age = ?taken.elapsed(), "store numbers from before");
+            return Ok(stats.clone());
+        }
+        let stats = self.store.stats()?;
+        *kept = Some((Instant::now(), stats.clone()));
+        Ok(stats)
+    }
+
     /// A blob that is known to be small.
     pub(crate) fn small_blob(&self, digest: &BlobDigest) -> Result<Vec<u8>> {
         let missing = |source| anneal_content::Error::Read { digest: *digest, source };
@@ -305,7 +322,8 @@ pub(crate) fn new_builder(settings: &Settings, store: Store, cancel: CancelToken
     let mut fetch = FetchConfig::from_environment();
     for (kind, mirrors) in &settings.mirrors {
         let known = anneal_fetch::CoordinateKind::ALL.into_iter().find(|k| k.as_str() == kind);
-        let known = known.ok_or_else(|| Error::Input(format!("mirrors.{kind}: there is no such kind of coordinate")))?;
+        let known =
+            known.ok_or_else(|| Error::Input(format!("mirrors.{kind}: there is no such kind of coordinate")))?;
         fetch.mirrors.insert(known, mirrors.clone());
     }
     let config = BuilderConfig {

@@ -171,28 +171,41 @@ impl Settings {
         let paths = |text: &str| Some(PathBuf::from(text));
         let show_path = |path: &PathBuf| path.display().to_string();
         let show_optional = |path: &Option<PathBuf>| path.as_ref().map_or_else(|| "(none)".into(), show_path);
-        let state = resolver.pick("state", flags.state.clone(), file.state, default_state(surroundings), show_path, paths)?;
+        let state =
+            resolver.pick("state", flags.state.clone(), file.state, default_state(surroundings), show_path, paths)?;
         let state = if state.is_absolute() { state } else { surroundings.cwd.join(state) };
         let found = find_upwards(&surroundings.cwd);
-        let catalog = resolver.pick("catalog", flags.catalog.clone().map(Some), file.catalog.map(Some), found, show_optional, |t| Some(paths(t)))?;
-        let beside = catalog.as_ref().and_then(|c| Some(c.parent()?.join("vendor/build-root.lock"))).filter(|p| p.exists());
+        let catalog = resolver.pick(
+            "catalog",
+            flags.catalog.clone().map(Some),
+            file.catalog.map(Some),
+            found,
+            show_optional,
+            |t| Some(paths(t)),
+        )?;
+        let beside =
+            catalog.as_ref().and_then(|c| Some(c.parent()?.join("vendor/build-root.lock"))).filter(|p| p.exists());
         let lock = resolver.pick("lock", None, file.lock.map(Some), beside, show_optional, |t| Some(paths(t)))?;
         let feed = resolver.pick("feed", None, file.feed, state.join("feed"), show_path, paths)?;
         let local = SocketAddr::from(([127, 0, 0, 1], 8378));
-        let listen = resolver.pick("listen", flags.listen, file.listen, local, ToString::to_string, |t| t.parse().ok())?;
+        let listen =
+            resolver.pick("listen", flags.listen, file.listen, local, ToString::to_string, |t| t.parse().ok())?;
         if !listen.ip().is_loopback() {
             return Err(Error::Input(format!(
                 "listen is {listen}: only a loopback address can be listened on, since HTTP has no authentication yet; \
                  put a TLS proxy in front"
             )));
         }
-        let public_name = resolver.pick("public-name", None, file.public_name, listen.to_string(), Clone::clone, |t| Some(t.into()))?;
+        let public_name =
+            resolver
+                .pick("public-name", None, file.public_name, listen.to_string(), Clone::clone, |t| Some(t.into()))?;
         let number = |text: &str| text.parse::<usize>().ok().filter(|n| *n > 0);
         let show = |n: &usize| n.to_string();
         let jobs = resolver.pick("jobs", flags.jobs, file.jobs, (surroundings.cpus / 2).max(1), show, number)?;
         let threads = resolver.pick("threads", None, file.threads, surroundings.cpus, show, number)?;
         let builder = "urn:anneal:builder:self-hosted:v1".to_owned();
-        let builder_id = resolver.pick("builder-id", None, file.builder_id, builder, Clone::clone, |t| Some(t.into()))?;
+        let builder_id =
+            resolver.pick("builder-id", None, file.builder_id, builder, Clone::clone, |t| Some(t.into()))?;
         let seconds = |text: &str| text.parse::<u64>().ok();
         let drain_seconds = resolver.pick("drain-seconds", None, file.drain_seconds, 30, u64::to_string, seconds)?;
         let retry_seconds = resolver.pick("retry-seconds", None, file.retry_seconds, 900, u64::to_string, seconds)?;
@@ -232,7 +245,10 @@ fn read_file(flags: &Flags, surroundings: &Surroundings) -> Result<(Option<PathB
     let Some(path) = path else { return Ok((None, File::default())) };
     let size = std::fs::metadata(&path).map_err(io("read", &path))?.len();
     if size > FILE_BYTES_MAX {
-        return Err(Error::Input(format!("{} has {size} bytes; a configuration has at most {FILE_BYTES_MAX}", path.display())));
+        return Err(Error::Input(format!(
+            "{} has {size} bytes; a configuration has at most {FILE_BYTES_MAX}",
+            path.display()
+        )));
     }
     let text = std::fs::read_to_string(&path).map_err(io("read", &path))?;
     let file = toml::from_str(&text).map_err(|e| Error::Input(format!("{}: {e}", path.display())))?;

@@ -9,7 +9,7 @@ use crate::{
 use anneal_content::BlobDigest;
 use anneal_ledger::State;
 use anneal_store::{OpenMode, Store};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The largest blob that a command reads whole.
 const BLOB_BYTES_MAX: u64 = 64 << 20;
@@ -20,7 +20,7 @@ pub(crate) enum View {
     /// A daemon.
     Daemon(Client),
     /// A state directory that nobody holds.
-    Directory(Box<Store>, PathBuf),
+    Directory(Box<Store>),
 }
 
 /// The sockets that are tried, in order.
@@ -31,7 +31,10 @@ fn sockets(settings: &Settings) -> Vec<PathBuf> {
             let own = settings.state.join("anneal.sock");
             let usual = PathBuf::from("/run/anneal/anneal.sock");
             // A state directory that was named means that one and no other.
-            let named = settings.shown.iter().any(|(name, _, origin)| name == "state" && *origin != crate::settings::Origin::Default);
+            let named = settings
+                .shown
+                .iter()
+                .any(|(name, _, origin)| name == "state" && *origin != crate::settings::Origin::Default);
             if named { vec![own] } else { vec![usual, own] }
         }
     }
@@ -65,7 +68,7 @@ pub(crate) fn view(settings: &Settings) -> Result<View> {
                 return Err(Error::Unreachable(text));
             }
             tracing::debug!(dir = %dir.display(), "reading the state directory");
-            Ok(View::Directory(Box::new(Store::open(&dir, OpenMode::ReadOnly)?), settings.state.clone()))
+            Ok(View::Directory(Box::new(Store::open(&dir, OpenMode::ReadOnly)?)))
         }
     }
 }
@@ -75,7 +78,7 @@ impl View {
     pub(crate) fn state(&self) -> Result<State> {
         match self {
             Self::Daemon(client) => client.get("/v1/state"),
-            Self::Directory(store, _) => fold(store),
+            Self::Directory(store) => fold(store),
         }
     }
 
@@ -83,21 +86,14 @@ impl View {
     pub(crate) fn blob(&self, digest: &BlobDigest) -> Result<Vec<u8>> {
         match self {
             Self::Daemon(client) => client.bytes(&format!("/v1/blob/{digest}")),
-            Self::Directory(store, _) => Ok(store.read_blob(digest, BLOB_BYTES_MAX)?),
+            Self::Directory(store) => Ok(store.read_blob(digest, BLOB_BYTES_MAX)?),
         }
     }
 
     /// A blob of JSON.
     pub(crate) fn json<T: serde::de::DeserializeOwned>(&self, digest: &BlobDigest) -> Result<T> {
         let bytes = self.blob(digest)?;
-        serde_json::from_slice(&bytes).map_err(|e| Error::Internal(format!("blob {digest} is not what it should be: {e}")))
-    }
-
-    /// The state directory, where it is read directly.
-    pub(crate) fn directory(&self) -> Option<&Path> {
-        match self {
-            Self::Daemon(_) => None,
-            Self::Directory(_, dir) => Some(dir),
-        }
+        serde_json::from_slice(&bytes)
+            .map_err(|e| Error::Internal(format!("blob {digest} is not what it should be: {e}")))
     }
 }

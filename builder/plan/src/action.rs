@@ -1,9 +1,7 @@
 //! A derivation with every input replaced by what it came out as: the key of the action cache.
 
 use crate::{Derivation, Error, SourceInput};
-use anneal_content::{
-    ActionDigest, BlobDigest, OutputName, PackageName, TreeDigest, Version, canonical_json,
-};
+use anneal_content::{ActionDigest, BlobDigest, OutputName, PackageName, TreeDigest, Version, canonical_json};
 use anneal_recipe::{BuildPath, OutputRule};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

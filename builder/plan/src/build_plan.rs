@@ -128,7 +128,8 @@ pub fn plan(
             continue;
         };
         let (package, version) = (package.clone(), task.version.clone());
-        let stopped = task.requires.keys().find_map(|input| Some(format!("waits for {input}: {}", blocked.get(input)?)));
+        let stopped =
+            task.requires.keys().find_map(|input| Some(format!("waits for {input}: {}", blocked.get(input)?)));
         if realised.contains(&derivation) {
             plan.steps.push(Step::Reuse { package, version, derivation });
         } else if let Some(why) = held.get(&derivation).cloned().or(stopped) {

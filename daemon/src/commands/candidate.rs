@@ -142,7 +142,11 @@ impl Shown {
         text.push_str(&packages_text(diff));
         let size = format!("{} (before {})", human_bytes(diff.bytes_now), human_bytes(diff.bytes_before));
         let pull = human_bytes(diff.bytes_to_pull);
-        let _ = writeln!(text, "  size      {size}; a client pulls {pull}: {} new layers, {} it has", diff.layers_new, diff.layers_reused);
+        let _ = writeln!(
+            text,
+            "  size      {size}; a client pulls {pull}: {} new layers, {} it has",
+            diff.layers_new, diff.layers_reused
+        );
         text.push_str(&checks_text(&self.report.findings));
         let _ = writeln!(text, "  evidence");
         for evidence in &self.image.evidence {
@@ -169,7 +173,8 @@ fn checks_text(findings: &[Finding]) -> String {
     let mut text = format!("  checks    {passed} passed, {} with findings\n", failed.len());
     for finding in failed {
         let path = finding.object.path.clone().unwrap_or_default();
-        let _ = writeln!(text, "    {:?} {} {path}: {}; {}", finding.severity, finding.check, finding.title, finding.found);
+        let _ =
+            writeln!(text, "    {:?} {} {path}: {}; {}", finding.severity, finding.check, finding.title, finding.found);
     }
     text
 }

@@ -64,7 +64,7 @@ struct Numbered<'a> {
 /// The whole journal; a daemon gives it in pieces.
 fn events(view: &View) -> Result<Vec<(u64, Record)>> {
     let client = match view {
-        View::Directory(store, _) => return crate::service::journal(store, 0, usize::MAX),
+        View::Directory(store) => return crate::service::journal(store, 0, usize::MAX),
         View::Daemon(client) => client,
     };
     let mut events: Vec<(u64, Record)> = Vec::new();

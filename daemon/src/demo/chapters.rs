@@ -10,7 +10,7 @@ use crate::{
     commands::candidate::{sign_decision, summary},
     error::{Error, Result, io},
     output::human_bytes,
-    progress::Line,
+    progress::{Line, News},
     settings::Settings,
 };
 use anneal_api::{ApproverRequest, Overview};
@@ -18,7 +18,10 @@ use anneal_attest::{Decision, PredicateType, PublicKey, Role, SecretKey, verify_
 use anneal_content::{BlobDigest, ImageName};
 use anneal_ledger::{CandidateId, CandidateStatus, CaseStatus, Image, Publication, Record, State};
 use anneal_plan::BuildPlan;
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 /// The advisory that lands, in our own words.
 const RECORD: &str = include_str!("../../../tests/advisories/CVE-2022-37434.json");
@@ -29,12 +32,16 @@ const PORT: u16 = 8080;
 /// How long one chapter may take.
 const PATIENCE: Duration = Duration::from_secs(60 * 60);
 const APPROVER: &str = "Demo Approver";
+/// The same trouble this often ends the story.
+const TROUBLES_MAX: u32 = 3;
 
 struct Story<'a> {
     settings: &'a Settings,
     screen: &'a Screen,
     daemon: Daemon,
     seen: u64,
+    /// How often the daemon reported the same trouble.
+    troubles: BTreeMap<String, u32>,
     followed: ImageName,
 }
 
@@ -44,7 +51,8 @@ pub(super) fn tell(settings: &Settings, screen: &Screen) -> Result<Facts> {
     screen.line(&format!("  state     {}", settings.state.display()));
     let daemon = Daemon::start(settings)?;
     screen.line(&format!("  daemon    registry on {}, log in {}", daemon.listen, daemon.log.display()));
-    let mut story = Story { settings, screen, daemon, seen: 0, followed: ImageName::new(FOLLOWED)? };
+    let mut story =
+        Story { settings, screen, daemon, seen: 0, troubles: BTreeMap::new(), followed: ImageName::new(FOLLOWED)? };
     let mut facts = Facts { advisory: ADVISORY.into(), ..Facts::default() };
     let key = story.approver()?;
     story.build_catalogue(&mut facts)?;
@@ -96,27 +104,27 @@ impl Story<'_> {
             if Instant::now() > patience {
                 return Err(Error::Internal(format!("waited an hour for {what}")));
             }
-            self.catch_up()?;
+            self.catch_up(1000)?;
         };
-        self.catch_up_now()?;
+        self.catch_up(0)?;
         self.screen.working(false);
         Ok(found)
     }
 
-    fn catch_up(&mut self) -> Result<()> {
-        let lines: Vec<Line> = self.daemon.client.get(&format!("/v1/progress?after={}", self.seen))?;
+    /// Shows what happened since; waits at most `wait_ms` for something to happen.
+    fn catch_up(&mut self, wait_ms: u64) -> Result<()> {
+        let path = format!("/v1/progress?after={}&wait={wait_ms}", self.seen);
+        let lines: Vec<Line> = self.daemon.client.get(&path)?;
         for line in lines {
             self.screen.news(&line);
             self.seen = line.seq;
-        }
-        Ok(())
-    }
-
-    fn catch_up_now(&mut self) -> Result<()> {
-        let lines: Vec<Line> = self.daemon.client.get(&format!("/v1/progress?after={}&wait=0", self.seen))?;
-        for line in lines {
-            self.screen.news(&line);
-            self.seen = line.seq;
+            if let News::Trouble(text) = line.news {
+                let times = self.troubles.entry(text.clone()).or_default();
+                *times += 1;
+                if *times == TROUBLES_MAX {
+                    return Err(Error::No(format!("the daemon cannot go on: {text}")));
+                }
+            }
         }
         Ok(())
     }
@@ -152,10 +160,17 @@ impl Story<'_> {
         facts.packages_built = built(self.events()?.get(already..).unwrap_or_default());
         let state = self.state()?;
         for name in images.keys() {
-            let Some(image) = state.newest_candidate(name).and_then(|c| state.images.get(&c.manifest)) else { continue };
+            let Some(image) = state.newest_candidate(name).and_then(|c| state.images.get(&c.manifest)) else {
+                continue;
+            };
             facts.images.push(image_facts(image));
             let bytes: u64 = image.layers.iter().map(|layer| layer.size).sum();
-            self.screen.line(&format!("  image     {name}: {} in {} layers, {}", human_bytes(bytes), image.layers.len(), image.manifest));
+            self.screen.line(&format!(
+                "  image     {name}: {} in {} layers, {}",
+                human_bytes(bytes),
+                image.layers.len(),
+                image.manifest
+            ));
         }
         let (count, took) = (facts.packages_built.len(), seconds(millis(start)));
         self.screen.line(&format!("  {count} packages built, the phase took {took}"));
@@ -165,8 +180,12 @@ impl Story<'_> {
     /// What is built is not served: a human says so first.
     fn first_release(&mut self, key: &SecretKey, facts: &mut Facts) -> Result<()> {
         let state = self.state()?;
-        let open: Vec<CandidateId> =
-            state.candidates.values().filter(|c| c.status == CandidateStatus::Open && c.fixes.is_empty()).map(|c| c.id).collect();
+        let open: Vec<CandidateId> = state
+            .candidates
+            .values()
+            .filter(|c| c.status == CandidateStatus::Open && c.fixes.is_empty())
+            .map(|c| c.id)
+            .collect();
         self.screen.title("2. Release it: nothing is served before a human approves");
         for id in &open {
             self.approve(key, *id, "first release")?;
@@ -227,7 +246,12 @@ impl Story<'_> {
         let candidates = self.wait_for("the patched images", |state| {
             stop_at_failure(state)?;
             let fixing = |name: &ImageName| {
-                state.candidates.values().rev().find(|c| c.image == *name && c.fixes.iter().any(|f| f == ADVISORY)).cloned()
+                state
+                    .candidates
+                    .values()
+                    .rev()
+                    .find(|c| c.image == *name && c.fixes.iter().any(|f| f == ADVISORY))
+                    .cloned()
             };
             Ok(wanted.iter().map(fixing).collect::<Option<Vec<_>>>())
         })?;
@@ -236,8 +260,13 @@ impl Story<'_> {
         let opened = candidates.iter().map(|c| c.opened_ms).max().unwrap_or(case.imported_ms);
         let payload = payload_ms(&events, case.imported_ms, opened);
         let total = opened.saturating_sub(case.imported_ms);
-        facts.seconds = Seconds { advisory_to_candidate: total as f64 / 1000.0, payload_in_it: payload as f64 / 1000.0, ..facts.seconds };
-        let after: Vec<_> = events.into_iter().filter(|(_, r)| r.at_ms >= case.imported_ms && r.at_ms <= opened).collect();
+        facts.seconds = Seconds {
+            advisory_to_candidate: total as f64 / 1000.0,
+            payload_in_it: payload as f64 / 1000.0,
+            ..facts.seconds
+        };
+        let after: Vec<_> =
+            events.into_iter().filter(|(_, r)| r.at_ms >= case.imported_ms && r.at_ms <= opened).collect();
         facts.rebuilt_packages = built(&after);
         facts.untouched_images =
             facts.images.iter().map(|i| i.name.clone()).filter(|name| !facts.rebuilt_images.contains(name)).collect();
@@ -249,7 +278,11 @@ impl Story<'_> {
         }
         facts.evidence = image.evidence.iter().map(|e| e.predicate_type.clone()).collect();
         let outside = seconds(total.saturating_sub(payload));
-        self.screen.line(&format!("  from advisory to candidate {}; compilers and tests took {} of it, Anneal {outside}", seconds(total), seconds(payload)));
+        self.screen.line(&format!(
+            "  from advisory to candidate {}; compilers and tests took {} of it, Anneal {outside}",
+            seconds(total),
+            seconds(payload)
+        ));
         let view = crate::view::View::Daemon(self.daemon.client.clone());
         let (text, diff) = summary(&view, candidate.id)?;
         self.screen.block(&text);
@@ -273,9 +306,8 @@ impl Story<'_> {
         for open in others.collect::<Vec<_>>() {
             self.approve(key, open, &format!("fixes {ADVISORY}"))?;
         }
-        let publication = self.wait_for("the publication", |state| {
-            Ok(state.publications.iter().find(|p| p.candidate == id).cloned())
-        })?;
+        let publication = self
+            .wait_for("the publication", |state| Ok(state.publications.iter().find(|p| p.candidate == id).cloned()))?;
         let state = self.state()?;
         let decision = state.candidates.get(&id).and_then(|c| c.decision.clone());
         let approver = decision.and_then(|(_, key_id, ..)| state.approvers.get(&key_id).map(|a| a.name.clone()));
@@ -286,7 +318,9 @@ impl Story<'_> {
     /// Proves signatures and evidence with keys taken from the state directory, not from what is proved.
     fn verify(&mut self, state: &State, publication: &Publication, facts: &mut Facts) -> Result<()> {
         let public = |role: Role| -> Result<PublicKey> {
-            Ok(crate::keys::read_key(&self.settings.state.join("keys").join(format!("{role}.pem")), role)?.public().clone())
+            Ok(crate::keys::read_key(&self.settings.state.join("keys").join(format!("{role}.pem")), role)?
+                .public()
+                .clone())
         };
         let image = state.images.get(&publication.manifest);
         let evidence: Vec<_> = image.iter().flat_map(|i| &i.evidence).chain(&publication.evidence).cloned().collect();
@@ -330,7 +364,10 @@ impl Story<'_> {
         self.screen.line(&format!("  pulled    {pulled}: {pull} (the first pull was {first})"));
         let title = answered.body.lines().find(|line| line.contains("<title>")).unwrap_or_default().trim().to_owned();
         let stopped = if answered.stopped_cleanly { "and stopped cleanly" } else { "but did not stop cleanly" };
-        self.screen.line(&format!("  ran       nginx in the sandbox: HTTP {} after {} ms, {title} {stopped}", answered.status, answered.after_ms));
+        self.screen.line(&format!(
+            "  ran       nginx in the sandbox: HTTP {} after {} ms, {title} {stopped}",
+            answered.status, answered.after_ms
+        ));
         if answered.status == 200 { Ok(()) } else { Err(Error::No(format!("nginx answered {}", answered.status))) }
     }
 }

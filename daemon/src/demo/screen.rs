@@ -56,7 +56,11 @@ impl Screen {
     /// Work begins or ends: the bar moves while something is waited for.
     pub(super) fn working(&self, on: bool) {
         if let Some(bar) = &self.bar {
-            if on { bar.enable_steady_tick(Duration::from_millis(100)) } else { bar.disable_steady_tick() }
+            if on {
+                bar.enable_steady_tick(Duration::from_millis(100))
+            } else {
+                bar.disable_steady_tick()
+            }
             if !on {
                 bar.set_message("");
             }

@@ -11,9 +11,8 @@ use anneal_ledger::{Candidate, CaseStatus, Event, Image, State};
 
 /// The advisories that an image fixes: those of cases under way whose hits it no longer has.
 pub(crate) fn fixes(state: &State, image: &Image) -> Vec<String> {
-    let gone = |hit: &anneal_ledger::Hit| {
-        image.packages.iter().any(|p| p.name == hit.package && p.version != hit.version)
-    };
+    let gone =
+        |hit: &anneal_ledger::Hit| image.packages.iter().any(|p| p.name == hit.package && p.version != hit.version);
     let fixed = state.cases.values().filter(|case| {
         matches!(case.status, CaseStatus::Remediating { .. })
             && case.images.contains(&image.name)
@@ -23,7 +22,7 @@ pub(crate) fn fixes(state: &State, image: &Image) -> Vec<String> {
 }
 
 /// One side of a comparison of images.
-pub(crate) fn image_side(image: &Image, blobs: &dyn BlobSource) -> Result<Side> {
+fn image_side(image: &Image, blobs: &dyn BlobSource) -> Result<Side> {
     let mut side = Side { manifest: Some(image.manifest), ..Side::default() };
     for package in &image.packages {
         side.packages.insert(package.name.clone(), package.version.clone());

@@ -47,7 +47,10 @@ impl Feed {
 pub(crate) fn read_record(path: &Path) -> Result<Vec<u8>> {
     let meta = std::fs::metadata(path).map_err(io("read", path))?;
     if !meta.is_file() {
-        return Err(Error::Input(format!("{} is not a regular file; a feed holds OSV records as files", path.display())));
+        return Err(Error::Input(format!(
+            "{} is not a regular file; a feed holds OSV records as files",
+            path.display()
+        )));
     }
     if meta.len() > RECORD_BYTES_MAX {
         let (size, path) = (meta.len(), path.display());

@@ -79,9 +79,10 @@ fn previous(state: &State, image: &AssembledImage) -> (Option<PreviousRelease>, 
 
 /// Whether an image's own recipe changed: its key did, though no package's derivation did.
 fn recipe_changed(state: &State, before: &Image, image: &AssembledImage) -> bool {
-    let same_packages = before.packages.iter().all(|old| {
-        image.packages.get(&old.name).is_some_and(|(_, derivation, _)| *derivation == old.derivation)
-    });
+    let same_packages = before
+        .packages
+        .iter()
+        .all(|old| image.packages.get(&old.name).is_some_and(|(_, derivation, _)| *derivation == old.derivation));
     let old_key = state.assembled.iter().find(|(_, manifest)| **manifest == before.manifest).map(|(key, _)| *key);
     same_packages && before.packages.len() == image.packages.len() && old_key != Some(image.key)
 }

@@ -8,7 +8,7 @@ mod publish;
 mod respond;
 
 pub(crate) use build::{build, held_derivations};
-pub(crate) use candidate::{binding, image_side};
+pub(crate) use candidate::binding;
 pub(crate) use feed::{Feed, import_advisory, read_record};
 pub(crate) use image::{CheckReport, index_image, report};
 pub(crate) use respond::{component_of, judge_catalog, remediation_of};

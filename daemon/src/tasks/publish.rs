@@ -11,7 +11,9 @@ use anneal_attest::{
 };
 use anneal_content::{BlobDigest, Tag};
 use anneal_ledger::{Candidate, CandidateId, CandidateStatus, Decision, Event, State};
-use anneal_oci::{ConfigInput, ConfigLayer, Descriptor, ManifestInput, MediaType, Platform, image_config, image_manifest};
+use anneal_oci::{
+    ConfigInput, ConfigLayer, Descriptor, ManifestInput, MediaType, Platform, image_config, image_manifest,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) fn publish(service: &Service, id: CandidateId) -> Result<()> {
@@ -40,8 +42,7 @@ fn verify_decision(service: &Service, state: &State, candidate: &Candidate) -> R
         return Err(anneal_ledger::Refusal::NotApproved(candidate.id).into());
     };
     let approver = state.approvers.get(key_id).filter(|approver| approver.revoked.is_none());
-    let approver =
-        approver.ok_or_else(|| anneal_ledger::Refusal::UnknownApprover { key_id: key_id.clone() })?;
+    let approver = approver.ok_or_else(|| anneal_ledger::Refusal::UnknownApprover { key_id: key_id.clone() })?;
     let key = anneal_attest::PublicKey::from_pem(&approver.public_key)?;
     let binding = super::binding(state, candidate)?;
     let approval = verify_approval(&service.small_blob(statement)?, &key, &binding)?;

@@ -55,12 +55,15 @@ pub(super) fn match_advisory(service: &Service, id: &str, record: BlobDigest, re
     service.record(Event::AdvisoryMatched { id: id.to_owned(), record, revision, hits, images })
 }
 
+/// The release that each package moves from, and to.
+pub(crate) type Bumps = BTreeMap<PackageName, (Version, Version)>;
+
 /// What would answer an advisory: the releases to move to, or why there are none.
 pub(crate) fn remediation_of(
     catalog: &Catalog,
     advisories: &[Advisory],
     hits: &[Hit],
-) -> Result<(BTreeMap<PackageName, (Version, Version)>, Vec<String>)> {
+) -> Result<(Bumps, Vec<String>)> {
     let (mut bumps, mut blocked) = (BTreeMap::new(), Vec::new());
     for hit in hits.iter().filter(|hit| hit.kind == HitKind::Affected) {
         let recipe = catalog.package(&hit.package)?;
@@ -78,7 +81,7 @@ pub(crate) fn remediation_of(
 pub(crate) fn bumped(
     service: &Service,
     catalog: &Catalog,
-    bumps: &BTreeMap<PackageName, (Version, Version)>,
+    bumps: &Bumps,
 ) -> Result<Active> {
     let versions = bumps.iter().map(|(package, (_, to))| (package.clone(), to.clone())).collect();
     let catalog = catalog.with_versions(&versions)?;
@@ -115,10 +118,12 @@ pub(super) fn remediate(service: &Service, ids: &[String]) -> Result<()> {
     let next = bumped(service, &active.catalog, &bumps)?;
     let realised = service.builder.realised(&next.derived)?;
     let goal: BTreeSet<ImageName> = next.derived.images.keys().cloned().collect();
-    let steps = plan(Some(&active.derived), &next.derived, &goal, &realised.keys().copied().collect(), &BTreeMap::new());
+    let steps =
+        plan(Some(&active.derived), &next.derived, &goal, &realised.keys().copied().collect(), &BTreeMap::new());
     let steps = service.store.put_blob(&canonical_json(&steps)?)?;
     let to = next.catalog.digest()?;
-    let cause = RevisionCause::Remediation { advisory: answered.iter().map(|a| a.0.as_str()).collect::<Vec<_>>().join(" ") };
+    let cause =
+        RevisionCause::Remediation { advisory: answered.iter().map(|a| a.0.as_str()).collect::<Vec<_>>().join(" ") };
     for (advisory, moves) in answered {
         let bumps = moves.into_iter().map(|(package, (from, to))| (package, from, to)).collect();
         events.push(Event::RemediationChosen { advisory, bumps, revision: to, plan: steps });
