@@ -146,7 +146,7 @@ impl Service {
         let at_ms = now_ms();
         let mut state = self.lock();
         let before = state.clone();
-        let mut lines = Vec::new();
+        let (mut lines, mut news) = (Vec::new(), Vec::new());
         for event in events {
             let record = Record { at_ms, event };
             if let Err(refusal) = state.apply(&record) {
@@ -154,13 +154,16 @@ impl Service {
                 return Err(refusal.into());
             }
             lines.push(serde_json::to_vec(&record).map_err(|e| Error::Internal(e.to_string()))?);
-            self.board.event(&record);
+            news.push(record);
         }
         if let Err(error) = self.store.append_events(&lines) {
             *state = before;
             return Err(error.into());
         }
         drop(state);
+        for record in &news {
+            self.board.event(record);
+        }
         self.changed.notify_all();
         Ok(())
     }
@@ -320,6 +323,7 @@ pub(crate) fn new_builder(settings: &Settings, store: Store, cancel: CancelToken
     let text = std::fs::read_to_string(&lock_path).map_err(io("read", &lock_path))?;
     let root = BuildRoot::new(BuildRootLock::parse(&text)?, &settings.state.join("roots"))?;
     let mut fetch = FetchConfig::from_environment();
+    fetch.spool = settings.state.join("work");
     for (kind, mirrors) in &settings.mirrors {
         let known = anneal_fetch::CoordinateKind::ALL.into_iter().find(|k| k.as_str() == kind);
         let known =
