@@ -8,7 +8,7 @@ use anneal_checks::{
 use anneal_content::{BlobDigest, BlobSource as _, DerivationId, PackageName, TreeDigest, TreePath, Version, list};
 use anneal_plan::{Derived, Inputs};
 use anneal_recipe::{Catalog, Expectation, ImageRecipe};
-use anneal_sandbox::{Ended, Outcome};
+use anneal_sandbox::{Confinement, Ended, Outcome};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
@@ -183,6 +183,8 @@ fn run_facts(how: &ImageRun, expect: &Expectation, outcome: &Outcome, log: &[u8]
             (Some(i32::from(*status)), contains, None)
         }
     };
+    // What was not seen does not hold.
+    let seen = |fact: fn(&Confinement) -> bool| outcome.confinement.as_ref().is_some_and(fact);
     RunFacts {
         argv: how.argv.clone(),
         ended: outcome.ended.to_string(),
@@ -192,11 +194,10 @@ fn run_facts(how: &ImageRun, expect: &Expectation, outcome: &Outcome, log: &[u8]
         expected_exit,
         http,
         output_contains,
-        // The sandbox gives a run nothing else; its own tests prove it.
-        read_only_root: true,
-        no_capabilities: true,
-        no_new_privileges: true,
-        user: format!("{}:{}", how.user.0, how.user.1),
+        read_only_root: seen(|held| held.read_only_root),
+        no_capabilities: seen(|held| held.no_capabilities),
+        no_new_privileges: seen(|held| held.no_new_privileges),
+        user: outcome.confinement.map_or_else(|| "unknown".into(), |held| format!("{}:{}", held.uid, held.gid)),
     }
 }
 

@@ -73,6 +73,8 @@ fn expected(said: &BTreeMap<String, String>) -> Vec<Finding> {
         ("bounding", "0000000000000000", "no capability can be gained"),
         ("interfaces", "lo", "there is no network but the loopback"),
         ("pid", "2", "no other process is in sight"),
+        ("above-root", "itself", "nothing lies above the root"),
+        ("mounts", "sandbox only", "no mount of the host is in sight"),
     ]
     .into_iter()
     .map(|(field, wanted, name)| {

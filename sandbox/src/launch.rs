@@ -39,6 +39,7 @@ pub fn run(spec: &Spec, log: &mut dyn Write, cancel: &CancelToken) -> Result<Out
         exit_ns: seen.exit_ns,
         started_ms,
         log_bytes: seen.log_bytes,
+        confinement: seen.confinement,
         limits_not_enforced: not_enforced,
         usage: seen.usage,
         probe: seen.probe,

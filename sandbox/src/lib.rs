@@ -20,7 +20,7 @@ mod slot;
 mod spec;
 mod sweep;
 
-pub use anneal_sandbox_op::{Op, listing};
+pub use anneal_sandbox_op::{Confinement, Op, listing};
 pub use cancel::CancelToken;
 pub use doctor::{Finding, Report, self_check};
 pub use error::Error;

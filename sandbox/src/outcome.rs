@@ -1,5 +1,6 @@
 //! How a run ended and what can be said about it.
 
+use anneal_sandbox_op::Confinement;
 use serde::Serialize;
 
 /// What ended the payload.
@@ -73,6 +74,9 @@ pub struct Outcome {
     pub started_ms: u64,
     /// Bytes the payload wrote to its log, the part beyond a limit included.
     pub log_bytes: u64,
+    /// What held the payload, as the kernel told its own process just before exec; `None` where the run was ended before
+    /// that.
+    pub confinement: Option<Confinement>,
     /// What was asked for but can't be enforced on this host, each with the reason.
     pub limits_not_enforced: Vec<String>,
     /// Processor time and memory, where the payload ended by itself.

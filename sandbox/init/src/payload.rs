@@ -72,12 +72,16 @@ pub(crate) fn limit(resource: Resource, soft: u64, hard: u64) -> Result<(), Faul
     check(libc::c_long::from(unsafe { libc::setrlimit(number, &limit) }), "setrlimit").map(drop)
 }
 
-/// Becomes the payload. Returns only if that fails.
-pub(crate) fn exec(argv: &[String], env: &[String], cwd: &str) -> Result<(), Fault> {
+/// Leaves nothing to do but exec: goes to the working directory and lets go of every descriptor but the standard ones.
+pub(crate) fn prepare(cwd: &str) -> Result<(), Fault> {
     std::env::set_current_dir(cwd).map_err(|e| Fault::io(format!("chdir {cwd}"), &e))?;
     let null = File::open("/dev/null").map_err(|e| Fault::io("open /dev/null", &e))?;
     syscall::replace_standard(null.as_fd(), 0)?;
-    syscall::close_from(3, true)?;
+    syscall::close_from(3, true)
+}
+
+/// Becomes the payload. Returns only if that fails.
+pub(crate) fn exec(argv: &[String], env: &[String]) -> Result<(), Fault> {
     let arguments = argv.iter().map(|text| c_string(text)).collect::<Result<Vec<CString>, Fault>>()?;
     let variables = env.iter().map(|text| c_string(text)).collect::<Result<Vec<CString>, Fault>>()?;
     let program = argv.first().ok_or_else(|| Fault::check("argv is empty"))?;

@@ -1,5 +1,7 @@
 //! How privilege is used once and then given up for good.
 
+use anneal_sandbox_op::Confinement;
+
 use crate::syscall::{self, Fault, check, prctl};
 
 /// `SECBIT_NO_SETUID_FIXUP`: a change of user leaves the capabilities alone.
@@ -69,6 +71,62 @@ pub(crate) fn drop_all() -> Result<(), Fault> {
     // Process 1 must not be open to its own payload, which has the same user.
     prctl(libc::PR_SET_DUMPABLE, 0, 0, "prctl PR_SET_DUMPABLE")?;
     syscall::die_with_parent()
+}
+
+/// What holds this process, from the kernel and not from what was asked of it.
+pub(crate) fn observe() -> Result<Confinement, Fault> {
+    let (uid, gid) = identity()?;
+    Ok(Confinement {
+        no_new_privileges: prctl(libc::PR_GET_NO_NEW_PRIVS, 0, 0, "prctl PR_GET_NO_NEW_PRIVS")? == 1,
+        no_capabilities: !holds_capability()?,
+        read_only_root: read_only_root()?,
+        uid,
+        gid,
+    })
+}
+
+/// The one user and the one group; a process that could change to others is refused.
+fn identity() -> Result<(u32, u32), Fault> {
+    let (mut uids, mut gids) = ([0; 3], [0; 3]);
+    let ([real, effective, saved], [real_group, effective_group, saved_group]) = (&mut uids, &mut gids);
+    // SAFETY: six live integers of the right type.
+    let result = unsafe { libc::getresuid(real, effective, saved) };
+    check(libc::c_long::from(result), "getresuid")?;
+    // SAFETY: as above.
+    let result = unsafe { libc::getresgid(real_group, effective_group, saved_group) };
+    check(libc::c_long::from(result), "getresgid")?;
+    match (uids, gids) {
+        ([uid, a, b], [gid, c, d]) if uid == a && uid == b && gid == c && gid == d => Ok((uid, gid)),
+        _ => Err(Fault::check(format!("the payload would have several users {uids:?} or groups {gids:?}"))),
+    }
+}
+
+/// Whether anything is left in any of the five capability sets.
+fn holds_capability() -> Result<bool, Fault> {
+    let header = CapabilityHeader { version: CAPABILITY_VERSION, pid: 0 };
+    let mut data = [CapabilityData::default(); 2];
+    // SAFETY: header and data have the layout of version 3 and outlive the call.
+    check(unsafe { libc::syscall(libc::SYS_capget, &header, data.as_mut_ptr()) }, "capget")?;
+    let mut held = data.iter().any(|part| part.effective | part.permitted | part.inheritable != 0);
+    for capability in 0..CAPABILITY_NUMBERS {
+        match prctl(libc::PR_CAPBSET_READ, capability, 0, "prctl PR_CAPBSET_READ") {
+            Err(fault) if fault.errno() == libc::EINVAL => break,
+            bounding => held |= bounding? != 0,
+        }
+        let ambient =
+            prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_IS_SET as u64, capability, "prctl PR_CAP_AMBIENT");
+        held |= ambient? != 0;
+    }
+    Ok(held)
+}
+
+/// Whether the mount at `/` takes no writing.
+fn read_only_root() -> Result<bool, Fault> {
+    // SAFETY: `statvfs` is plain integers, overwritten by the call.
+    let mut found: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: a string that outlives the call and a buffer of the right type.
+    check(libc::c_long::from(unsafe { libc::statvfs(c"/".as_ptr(), &mut found) }), "statvfs /")?;
+    Ok(found.f_flag & libc::ST_RDONLY != 0)
 }
 
 /// Installs a filter.

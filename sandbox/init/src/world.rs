@@ -72,7 +72,11 @@ impl World {
             Op::NewSession => payload::new_session(),
             Op::Limit { resource, soft, hard } => payload::limit(*resource, *soft, *hard),
             Op::Seccomp { program, .. } => privilege::seccomp(program),
-            Op::Exec { argv, env, cwd } => payload::exec(argv, env, cwd),
+            Op::Exec { argv, env, cwd } => {
+                payload::prepare(cwd)?;
+                self.control.send(&Event::Confined(privilege::observe()?))?;
+                payload::exec(argv, env)
+            }
             Op::Start { probe } => return self.start(probe.as_ref()),
             mount => self.root.apply(mount),
         }?;

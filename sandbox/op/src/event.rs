@@ -28,6 +28,21 @@ pub struct ProbeAnswer {
     pub stopped_cleanly: bool,
 }
 
+/// What holds the payload, as the kernel says it just before exec.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confinement {
+    /// Whether no program it executes gains privilege.
+    pub no_new_privileges: bool,
+    /// Whether all of its capability sets are empty, the bounding set among them.
+    pub no_capabilities: bool,
+    /// Whether `/` is mounted read-only.
+    pub read_only_root: bool,
+    /// Its user, as it sees it itself: real, effective and saved.
+    pub uid: u32,
+    /// Its group, as it sees it itself: real, effective and saved.
+    pub gid: u32,
+}
+
 /// One report; times are nanoseconds of the host's `CLOCK_MONOTONIC`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
@@ -39,6 +54,8 @@ pub enum Event {
     },
     /// An operation failed; nothing more comes.
     Failed(Failure),
+    /// The payload's process is as the payload will be; nothing but exec is left.
+    Confined(Confinement),
     /// The payload's exec has happened.
     Started {
         /// When.

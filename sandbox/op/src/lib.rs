@@ -9,7 +9,7 @@ mod op;
 mod text;
 mod wire;
 
-pub use event::{Event, Failure, ProbeAnswer};
+pub use event::{Confinement, Event, Failure, ProbeAnswer};
 pub use op::{Handle, IdMap, Namespace, Op, ProbeRequest, Resource};
 pub use text::listing;
 pub use wire::{MAX_MESSAGE, WireError, decode, encode, frame_length};

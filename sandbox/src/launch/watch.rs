@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use anneal_sandbox_op::{Event, Failure, decode, frame_length};
+use anneal_sandbox_op::{Confinement, Event, Failure, decode, frame_length};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
@@ -28,6 +28,7 @@ pub(super) struct Seen {
     pub(super) exec_ns: u64,
     pub(super) exit_ns: u64,
     pub(super) log_bytes: u64,
+    pub(super) confinement: Option<Confinement>,
     pub(super) degraded: Vec<String>,
     pub(super) usage: Usage,
     pub(super) probe: Option<ProbeResult>,
@@ -52,6 +53,7 @@ pub(super) struct Watch<'a> {
     stopped: Option<Ended>,
     log_error: Option<io::Error>,
     failed: Option<Failure>,
+    confinement: Option<Confinement>,
     exec_ns: Option<u64>,
     report: Option<Event>,
     degraded: Vec<String>,
@@ -81,6 +83,7 @@ impl<'a> Watch<'a> {
             stopped: None,
             log_error: None,
             failed: None,
+            confinement: None,
             exec_ns: None,
             report: None,
             degraded: Vec::new(),
@@ -227,6 +230,7 @@ impl<'a> Watch<'a> {
                     self.stop(reason);
                 }
             }
+            Event::Confined(confinement) => self.confinement = Some(confinement),
             Event::Started { exec_ns } => self.exec_ns = Some(exec_ns),
             Event::Degraded { what } => self.degraded.push(what),
             Event::Failed(failure) => {
@@ -276,12 +280,16 @@ impl<'a> Watch<'a> {
         if let Some(source) = self.log_error {
             return Err(Error::Log { source });
         }
+        if self.exec_ns.is_some() && self.confinement.is_none() {
+            return Err(Error::Control { reason: "the payload was executed and nobody said what holds it".to_owned() });
+        }
         let over_memory = self.group.out_of_memory();
         let mut seen = Seen {
             ended: Ended::Cancelled,
             exec_ns: self.exec_ns.unwrap_or(now),
             exit_ns: now,
             log_bytes: self.log_bytes,
+            confinement: self.confinement,
             degraded: self.degraded,
             usage: Usage::default(),
             probe: None,

@@ -5,7 +5,9 @@
 #![allow(clippy::unwrap_used, reason = "clippy knows tests by their attribute, and these are all tests")]
 
 mod bench;
+mod confinement;
 mod crash;
+mod escape;
 mod files;
 mod isolation;
 mod lifecycle;

@@ -3,6 +3,9 @@
 //! It is compiled by the tests with the compiler alone, so it declares the few C functions it needs. It prints
 //! `held: ...` where a wall stood and `escaped: ...` where none did; other answers are plain lines.
 
+#[path = "payload/outward.rs"]
+mod outward;
+
 use std::ffi::CString;
 use std::io::{Read, Write};
 use std::time::Duration;
@@ -76,6 +79,11 @@ fn main() {
             }
         }
         ["refused"] => refused(),
+        ["outward", canary, places @ ..] => outward::climb(canary, places),
+        ["other-processes"] => outward::other_processes(),
+        ["no-such-call"] => outward::calls(),
+        ["shared-memory", key] => outward::shared_memory(key.parse().unwrap()),
+        ["listen", name] => outward::listen(name),
         ["daemon", path] => daemon(path),
         ["beat", path] => beat(path),
         ["sleep", seconds] => std::thread::sleep(Duration::from_secs(seconds.parse().unwrap())),
@@ -220,6 +228,7 @@ fn alive_after_kill() -> i64 {
 fn daemon(path: &str) {
     // SAFETY: one thread, so nothing is locked in the child.
     if unsafe { fork() } == 0 {
+        // SAFETY: no arguments.
         unsafe { setsid() };
         // SAFETY: as above.
         if unsafe { fork() } == 0 {

@@ -207,7 +207,8 @@ pub(super) fn pivot(root: BorrowedFd<'_>) -> Result<(), Fault> {
     check(unsafe { libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()) }, "pivot_root")?;
     for _ in 0..OLD_MOUNTS {
         // SAFETY: a string that outlives the call; `.` leads to the topmost mount of the stack.
-        check(libc::c_long::from(unsafe { libc::umount2(c".".as_ptr(), libc::MNT_DETACH) }), "umount2")?;
+        check(libc::c_long::from(unsafe { libc::umount2(c".".as_ptr(), libc::MNT_DETACH) }), "umount2")
+            .map_err(|fault| fault.about("a mount of the host stays above the sandbox's root"))?;
     }
     // SAFETY: a string that outlives the call.
     check(libc::c_long::from(unsafe { libc::chdir(c"/".as_ptr()) }), "chdir")?;
