@@ -70,7 +70,10 @@ fn the_self_check_finds_the_walls_standing() {
     needs_sandbox!();
     let report = self_check();
     assert!(report.usable, "{report:#?}");
-    let walls: Vec<_> = report.findings.iter().take(6).collect();
-    assert!(walls.len() == 6 && walls.iter().all(|finding| finding.holds), "{report:#?}");
+    let walls: Vec<_> = report.findings.iter().take(8).collect();
+    assert!(walls.len() == 8 && walls.iter().all(|finding| finding.holds), "{report:#?}");
+    for detail in ["above-root: itself", "mounts: sandbox only"] {
+        assert!(walls.iter().any(|finding| finding.detail == detail), "{report:#?}");
+    }
     assert!(report.findings.iter().filter(|finding| !finding.holds).all(|finding| finding.mend.is_some()));
 }

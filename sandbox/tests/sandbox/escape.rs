@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{SocketAddr, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -137,6 +137,23 @@ fn a_payload_sees_no_mount_but_those_of_its_own_sandbox() {
     for place in PLACES.iter().filter(|place| **place != "/usr") {
         assert!(points.contains(*place), "{place} is missing in {points:?}");
     }
+}
+
+#[test]
+fn an_input_is_the_same_after_every_attempt_to_change_it() {
+    needs_sandbox!();
+    let bench = furnished();
+    let of_host = |name: &str| bench.spec.root[0].with_file_name(name).join("file");
+    let state = |path: &Path| {
+        let found = std::fs::metadata(path).unwrap();
+        (found.mode(), found.nlink(), found.mtime(), found.mtime_nsec(), std::fs::read(path).unwrap())
+    };
+    let before = [state(&of_host("one")), state(&of_host("three"))];
+    all_held(&bench.says(&["change", "/out", "/src/file", "/both/file", "/file", "/payload"]), 44);
+    assert_eq!([state(&of_host("one")), state(&of_host("three"))], before);
+    let free = bench.tree("free", "file", "x").join("file");
+    let said = outside(&["change", free.parent().unwrap().to_str().unwrap(), free.to_str().unwrap()]);
+    assert!(said.contains("escaped: append to") && said.contains("escaped: remove"), "{said}");
 }
 
 #[test]

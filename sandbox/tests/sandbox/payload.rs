@@ -83,6 +83,7 @@ fn main() {
         ["other-processes"] => outward::other_processes(),
         ["no-such-call"] => outward::calls(),
         ["shared-memory", key] => outward::shared_memory(key.parse().unwrap()),
+        ["change", output, inputs @ ..] => outward::change(output, inputs),
         ["listen", name] => outward::listen(name),
         ["daemon", path] => daemon(path),
         ["beat", path] => beat(path),

@@ -15,6 +15,9 @@ unsafe extern "C" {
     fn openat(dir: c_int, path: *const i8, flags: c_int) -> c_int;
     fn fchdir(dir: c_int) -> c_int;
     fn waitpid(pid: c_int, status: *mut c_int, options: c_int) -> c_int;
+    fn chmod(path: *const i8, mode: u32) -> c_int;
+    fn utimes(path: *const i8, times: *const i64) -> c_int;
+    fn linkat(from: c_int, old: *const i8, to: c_int, new: *const i8, flags: c_int) -> c_int;
     fn shmget(key: c_int, size: usize, flags: c_int) -> c_int;
 }
 
@@ -141,7 +144,7 @@ pub(crate) fn other_processes() {
     report(others.is_empty(), "processes but the own and process 1", &format!("{others:?}"));
 }
 
-/// Calls that no build needs. They must be refused before the kernel looks at their arguments, which are all zero.
+/// Calls that no build needs. They must be refused before the kernel looks at their arguments, which no call accepts.
 const CALLS: &[(&str, i64)] = &[
     ("mount", 165),
     ("umount2", 166),
@@ -206,7 +209,6 @@ const CALLS: &[(&str, i64)] = &[
     ("adjtimex", 159),
     ("sethostname", 170),
     ("setdomainname", 171),
-    ("vhangup", 153),
     ("setxattrat", 463),
     ("file_setattr", 469),
 ];
@@ -214,8 +216,9 @@ const CALLS: &[(&str, i64)] = &[
 /// Tries every call of the table, and two doors to the calls of other architectures.
 pub(crate) fn calls() {
     for (name, number) in CALLS {
-        // SAFETY: none of these does anything with zero for every argument.
-        let result = unsafe { syscall(*number, 0i64, 0i64, 0i64, 0i64, 0i64, 0i64) };
+        // SAFETY: -1 is no address, no descriptor, no process, no length and no known flag, so that none of these would
+        // do anything even if it were let through. Zero would not do: with it some change the name of the machine.
+        let result = unsafe { syscall(*number, -1i64, -1i64, -1i64, -1i64, -1i64, -1i64) };
         let error = std::io::Error::last_os_error();
         let refused = matches!(error.raw_os_error(), Some(EPERM | ENOSYS));
         report(result < 0 && refused, name, &error.to_string());
@@ -242,6 +245,31 @@ fn in_a_child(what: &str, works: impl Fn() -> bool) {
     unsafe { waitpid(child, &mut status, 0) };
     let (signal, code) = (status & 0x7f, status >> 8 & 0xff);
     report(signal == SIGSYS || signal == 0 && code == 0, what, &format!("signal {signal}, code {code}"));
+}
+
+/// Tries to change files that were given to be read, or to get hold of them from where writing is allowed.
+pub(crate) fn change(output: &str, inputs: &[&str]) {
+    for input in inputs {
+        let said = |what: &str, result: c_int| report(result != 0, &format!("{what} {input}"), &errno());
+        let failed = |result: std::io::Result<()>| if result.is_ok() { 0 } else { -1 };
+        let new = format!("{output}/linked");
+        let handle = open_in(-100, input, O_PATH).unwrap();
+        let through = format!("/proc/self/fd/{}", handle.as_raw_fd());
+        said("append to", failed(fs::OpenOptions::new().append(true).open(input).map(drop)));
+        said("write through a handle of", failed(fs::OpenOptions::new().write(true).open(&through).map(drop)));
+        said("truncate through a handle of", failed(fs::write(&through, "")));
+        said("remove", failed(fs::remove_file(input)));
+        said("rename", failed(fs::rename(input, format!("{input}.old"))));
+        said("move", failed(fs::rename(input, &new)));
+        said("link", failed(fs::hard_link(input, &new)));
+        // SAFETY: the strings outlive the calls; null asks for the time of now; 0x400 follows the link.
+        unsafe {
+            said("chmod", chmod(c(input).as_ptr(), 0o777));
+            said("chmod through a handle of", chmod(c(&through).as_ptr(), 0o777));
+            said("utimes", utimes(c(input).as_ptr(), std::ptr::null()));
+            said("link through a handle of", linkat(-100, c(&through).as_ptr(), -100, c(&new).as_ptr(), 0x400));
+        }
+    }
 }
 
 /// Asks for a segment that another process of the host made.
