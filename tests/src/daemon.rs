@@ -48,12 +48,7 @@ impl Daemon {
     /// Starts a daemon, where asked through another program.
     #[track_caller]
     pub fn start(place: &Place, by: &[&str]) -> Self {
-        let log = place.state.with_extension("daemon.log");
-        std::fs::create_dir_all(log.parent().unwrap()).unwrap();
-        let file = std::fs::File::options().append(true).create(true).open(&log).unwrap();
-        let mut command = if by.is_empty() { place.command(&["daemon"]) } else { place.through(by, &["daemon"]) };
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).spawn().unwrap();
-        let mut daemon = Self { child, listen: place.listen.clone(), log };
+        let mut daemon = Self::spawn(place, by);
         let socket = place.state.join("anneal.sock");
         wait_for("the daemon to answer", Duration::from_secs(60), || {
             if let Some(status) = daemon.child.try_wait().unwrap() {
@@ -62,6 +57,17 @@ impl Daemon {
             UnixStream::connect(&socket).ok()
         });
         daemon
+    }
+
+    /// Starts a daemon and does not wait.
+    #[track_caller]
+    pub fn spawn(place: &Place, by: &[&str]) -> Self {
+        let log = place.state.with_extension("daemon.log");
+        std::fs::create_dir_all(log.parent().unwrap()).unwrap();
+        let file = std::fs::File::options().append(true).create(true).open(&log).unwrap();
+        let mut command = if by.is_empty() { place.command(&["daemon"]) } else { place.through(by, &["daemon"]) };
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).spawn().unwrap();
+        Self { child, listen: place.listen.clone(), log }
     }
 
     /// What it wrote to its log.

@@ -164,9 +164,16 @@ pub fn golden(name: &str, text: &str) {
     );
 }
 
+/// What base64 text stands for.
+#[track_caller]
+pub fn decoded(text: &str) -> Vec<u8> {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.decode(text).unwrap()
+}
+
 /// Base64 text with what it stands for changed.
+#[track_caller]
 pub fn recoded(text: &str, change: impl FnOnce(String) -> String) -> String {
     use base64::Engine as _;
-    let engine = base64::engine::general_purpose::STANDARD;
-    engine.encode(change(String::from_utf8(engine.decode(text).unwrap()).unwrap()))
+    base64::engine::general_purpose::STANDARD.encode(change(String::from_utf8(decoded(text)).unwrap()))
 }

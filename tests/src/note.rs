@@ -30,8 +30,13 @@ impl Notes {
     /// With the build root that is kept.
     pub fn ready(dir: &Path) -> Self {
         let notes = Self::without_root(dir);
-        link_tree(root_of_builds(), &notes.place.state);
+        Self::link_root(&notes.place.state);
         notes
+    }
+
+    /// Gives a new state directory the build root that is kept.
+    pub fn link_root(state: &Path) {
+        link_tree(root_of_builds(), state);
     }
 
     /// The same with other first steps.
