@@ -118,7 +118,41 @@ impl Builder {
                 scope.spawn(|| self.work(catalog, derived, &board, &failures, on, done));
             }
         });
-        Ok(failures.into_inner().unwrap_or_else(PoisonError::into_inner))
+        let mut failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let built = board.0.into_inner().unwrap_or_else(PoisonError::into_inner).built;
+        failures.extend(self.missing_tests(catalog, plan, &built, on, done));
+        Ok(failures)
+    }
+
+    /// Runs the tests that could not run with their own step: what they need was built later, or the daemon was killed
+    /// between a build and its test.
+    fn missing_tests(
+        &self,
+        catalog: &Catalog,
+        plan: &BuildPlan,
+        built: &BTreeMap<PackageName, Realised>,
+        on: &(dyn Fn(Progress) + Sync),
+        done: &(dyn Fn(Executed) + Sync),
+    ) -> Vec<StepFailure> {
+        let inputs: Inputs = built.iter().map(|(name, made)| (name.clone(), made.outputs.clone())).collect();
+        let mut failures = Vec::new();
+        for step in &plan.steps {
+            let (package, derivation) = (step.package(), step.derivation());
+            let Some(realised) = built.get(package) else { continue };
+            match self.test_package(catalog, package, &inputs, on) {
+                Ok(ran) if ran.is_empty() => {}
+                Ok(ran) => done(Executed {
+                    package: package.clone(),
+                    version: step.version().clone(),
+                    derivation,
+                    action: realised.action,
+                    cached: true,
+                    ran,
+                }),
+                Err(error) => failures.push(failure(step, error)),
+            }
+        }
+        failures
     }
 
     fn work(
@@ -145,7 +179,11 @@ impl Builder {
                 held = changed.wait(held).unwrap_or_else(PoisonError::into_inner);
             };
             drop(held);
-            let outcome = self.step(catalog, derived, &step, &built, on);
+            // A step that panics must not leave the others waiting for it.
+            let stepping = std::panic::AssertUnwindSafe(|| self.step(catalog, derived, &step, &built, on));
+            let outcome = std::panic::catch_unwind(stepping).unwrap_or_else(|_| {
+                Err(Error::Missing { what: format!("an answer for {}: it panicked", step.package()) })
+            });
             let mut held = board.lock().unwrap_or_else(PoisonError::into_inner);
             held.running.remove(step.package());
             match outcome {

@@ -159,7 +159,7 @@ impl Builder {
         let classify = |path: &_, is_symlink| anneal_recipe::split_outputs(recipe, path, is_symlink);
         let outputs = self
             .store
-            .ingest_split(&place.out, &IngestRules::default(), &classify)
+            .ingest_split(&place.out, &output_rules(), &classify)
             .map_err(|e| build_failed(&recipe.name, e.to_string(), &tail, log))?;
         let variation = match variation {
             Variation::Plain => Vec::new(),
@@ -176,6 +176,15 @@ impl Builder {
         };
         Ok(Run { result, outcome })
     }
+}
+
+/// The most that one package may be.
+const OUTPUT_BYTES_MAX: u64 = 8 << 30;
+/// The largest file of a package.
+const OUTPUT_FILE_BYTES_MAX: u64 = 2 << 30;
+
+fn output_rules() -> IngestRules {
+    IngestRules { bytes_max: OUTPUT_BYTES_MAX, file_bytes_max: OUTPUT_FILE_BYTES_MAX, ..IngestRules::default() }
 }
 
 fn phase(variation: Variation) -> Phase {

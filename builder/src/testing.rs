@@ -47,11 +47,14 @@ impl Builder {
         on: &(dyn Fn(Progress) + Sync),
     ) -> Result<Vec<Ran>> {
         let recipe = catalog.package(package)?;
-        if recipe.test.steps.is_empty() || self.test_record(catalog, package, built)?.is_some() {
+        // A test that failed is tried again with the next build: a limit or the host may have been at fault.
+        let passed = self.test_record(catalog, package, built)?.is_some_and(|test| test.passed);
+        if recipe.test.steps.is_empty() || passed {
             return Ok(Vec::new());
         }
         let Some(inputs) = test_inputs(catalog, package, built)? else { return Ok(Vec::new()) };
         let key = test_key(&recipe.test.steps, &inputs, self.root.digest(), crate::SANDBOX_PROFILE)?;
+        self.root.ensure(self, on)?;
         on(Progress::Started { package: package.clone(), version: recipe.version().clone(), phase: Phase::Test });
         let (record, ran) = self.run_test(recipe, &inputs)?;
         on(Progress::Tested { package: package.clone(), passed: record.passed });

@@ -9,13 +9,21 @@ use anneal_registry::{Repository, Served};
 use anneal_store::Store;
 
 /// The snapshot that follows from the state.
-pub(crate) fn served(state: &State, store: &Store) -> Result<Served> {
+///
+/// A publication with a damaged document is left out, with a line in the log, so that the others go on being served.
+pub(crate) fn served(state: &State, store: &Store) -> Served {
     let mut served = Served::default();
     for publication in &state.publications {
-        let repository = served.repositories.entry(publication.image.clone()).or_default();
-        add_publication(repository, state, publication, store)?;
+        let mut repository = served.repositories.get(&publication.image).cloned().unwrap_or_default();
+        match add_publication(&mut repository, state, publication, store) {
+            Ok(()) => drop(served.repositories.insert(publication.image.clone(), repository)),
+            Err(error) => tracing::error!(
+                candidate = %publication.candidate, image = %publication.image,
+                "a publication is not served: {}; run `anneal store scrub`", error.chain()
+            ),
+        }
     }
-    Ok(served)
+    served
 }
 
 fn read(store: &Store, digest: &BlobDigest) -> Result<Vec<u8>> {

@@ -104,14 +104,14 @@ async fn overview(State(service): Shared) -> Answer<Json<Overview>> {
         let now_ms = crate::service::now_ms();
         let due = service.with_state(|state| anneal_ledger::next_tasks(state, &wanted, now_ms));
         let failed = service.with_state(|state| crate::tasks::held_derivations(state, now_ms));
-        let held = wanted.images.iter().filter_map(|(name, (_, needed))| {
-            let held: Vec<_> = needed.iter().filter(|id| failed.contains_key(*id)).copied().collect();
+        let held = wanted.images.iter().filter_map(|(name, image)| {
+            let held: Vec<_> = image.derivations.iter().filter(|id| failed.contains_key(*id)).copied().collect();
             (!held.is_empty()).then(|| (name.clone(), held))
         });
         Ok(Json(Overview {
             held: held.collect(),
             tasks: due.iter().map(crate::tasks::name).collect(),
-            images: wanted.images.into_iter().map(|(name, (key, _))| (name, key)).collect(),
+            images: wanted.images.iter().map(|(name, image)| (name.clone(), image.key)).collect(),
             public_name: service.settings.public_name.clone(),
             listen: service.settings.listen.to_string(),
         }))

@@ -1,8 +1,7 @@
 //! The running daemon's facts: the store, the journal folded into a state, the active catalogue, the keys.
 //!
 //! Every change is an event: it is applied to the state, appended to the journal, and only then acknowledged. If the
-//! journal refuses (a full disk), the state is folded anew from what the journal has, so nothing is believed that was
-//! not written.
+//! journal refuses (a full disk), the state is put back to what it was, so nothing is believed that was not written.
 
 use crate::{
     catalog_files::read_catalog,
@@ -12,10 +11,10 @@ use crate::{
     settings::Settings,
 };
 use anneal_builder::{BuildRoot, Builder, BuilderConfig};
-use anneal_content::{BlobDigest, BlobSource as _, PackageName, Version};
+use anneal_content::{BlobDigest, BlobSource as _, ImageName, PackageName, Version};
 use anneal_fetch::{BuildRootLock, FetchConfig, Fetcher};
 use anneal_index::Index;
-use anneal_ledger::{CaseStatus, Event, Record, RevisionCause, State, Wanted};
+use anneal_ledger::{Event, Record, RevisionCause, State, Wanted, WantedImage};
 use anneal_plan::{Derived, derive};
 use anneal_recipe::Catalog;
 use anneal_registry::Served;
@@ -36,6 +35,7 @@ use tokio::sync::watch;
 pub(crate) struct Active {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) derived: Arc<Derived>,
+    pub(crate) wanted: Arc<Wanted>,
 }
 
 /// Everything that the daemon's threads share.
@@ -52,6 +52,8 @@ pub(crate) struct Service {
     changed: Condvar,
     active: Mutex<Active>,
     draining: AtomicBool,
+    /// Held while the catalogue changes, so that a reload and a remedy don't overwrite each other.
+    changing: Mutex<()>,
     stats: Mutex<Option<(Instant, Stats)>>,
 }
 
@@ -93,6 +95,7 @@ impl Service {
             changed: Condvar::new(),
             active: Mutex::new(active),
             draining: AtomicBool::new(false),
+            changing: Mutex::new(()),
             stats: Mutex::new(None),
             settings,
             store,
@@ -127,10 +130,8 @@ impl Service {
     }
 
     /// What the active catalogue asks for.
-    pub(crate) fn wanted(&self) -> Wanted {
-        let active = self.active();
-        let images = active.derived.images.iter().map(|(n, need)| (n.clone(), (need.key, need.derivations.clone())));
-        Wanted { images: images.collect() }
+    pub(crate) fn wanted(&self) -> Arc<Wanted> {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner).wanted.clone()
     }
 
     /// Records one event.
@@ -181,10 +182,16 @@ impl Service {
 
     /// Reads the recipe files again.
     pub(crate) fn reload_catalog(&self) -> Result<bool> {
+        let _changing = self.changing();
         let base = read_catalog(self.settings.catalog_dir()?, false)?;
         let active = self.with_state(|state| activate(&base, state, &self.builder))?;
         *self.active.lock().unwrap_or_else(PoisonError::into_inner) = active;
         self.announce_catalog(RevisionCause::Files)
+    }
+
+    /// Held by whoever changes the catalogue, from reading the old one on.
+    pub(crate) fn changing(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes another catalogue the active one, with the events that say why.
@@ -213,7 +220,7 @@ impl Service {
     fn ask_again(&self) -> Result<()> {
         let wanted = self.wanted();
         let refused = self.with_state(|state| {
-            let manifests = wanted.images.values().filter_map(|(key, _)| state.assembled.get(key));
+            let manifests = wanted.images.values().filter_map(|image| state.assembled.get(&image.key));
             let images = manifests.filter_map(|manifest| state.images.get(manifest));
             images.filter(|image| image.failed()).map(|image| image.manifest).collect::<Vec<_>>()
         });
@@ -222,7 +229,7 @@ impl Service {
 
     /// Publishes a snapshot of what may be served.
     pub(crate) fn serve_publications(&self) -> Result<()> {
-        let served = self.with_state(|state| crate::served::served(state, &self.store))?;
+        let served = self.with_state(|state| crate::served::served(state, &self.store));
         self.served.send_replace(Arc::new(served));
         Ok(())
     }
@@ -231,6 +238,16 @@ impl Service {
     fn reindex(&self) -> Result<()> {
         for image in self.with_state(|state| state.images.values().cloned().collect::<Vec<_>>()) {
             crate::tasks::index_image(self, &image)?;
+        }
+        let touched = |state: &State, id: &String| {
+            state.cases.get(id).map(|c| c.hits.iter().map(|h| h.package.clone()).collect()).unwrap_or_default()
+        };
+        let advisories: Vec<(String, BlobDigest, Vec<PackageName>)> = self.with_state(|state| {
+            state.advisories.iter().map(|(id, record)| (id.clone(), *record, touched(state, id))).collect()
+        });
+        for (id, record, touched) in advisories {
+            let advisory = anneal_advisory::parse(&self.small_blob(&record)?)?;
+            self.index.put_advisory(&id, &advisory.aliases, &record, &touched)?;
         }
         Ok(())
     }
@@ -294,25 +311,43 @@ pub(crate) fn fold(store: &Store) -> Result<State> {
 /// The catalogue of the files at the releases that cases chose, as long as the files still name the release that the
 /// case moved away from: an edit by a human wins.
 pub(crate) fn at_chosen_releases(base: &Catalog, state: &State) -> Result<Catalog> {
-    let mut pins: BTreeMap<PackageName, Version> = BTreeMap::new();
-    for case in state.cases.values() {
-        if matches!(case.status, CaseStatus::Remediating { .. } | CaseStatus::Closed) {
-            for (package, from, to) in &case.bumps {
-                let current = pins.get(package).or_else(|| base.packages().get(package).map(|recipe| recipe.version()));
-                let listed = base.packages().get(package).is_some_and(|recipe| recipe.releases.get(to).is_some());
-                if current == Some(from) && listed {
-                    pins.insert(package.clone(), to.clone());
-                }
-            }
-        }
-    }
+    let holds = |package: &PackageName, (from, to): &(Version, Version)| {
+        let recipe = base.packages().get(package);
+        recipe.is_some_and(|recipe| recipe.version() == from && recipe.releases.get(to).is_some())
+    };
+    let pins = state.pins.iter().filter(|(package, pin)| holds(package, pin));
+    let pins: BTreeMap<PackageName, Version> = pins.map(|(package, (_, to))| (package.clone(), to.clone())).collect();
     Ok(if pins.is_empty() { base.clone() } else { base.with_versions(&pins)? })
+}
+
+/// What the checks are told beside an image: waivers and tests, by digest.
+fn policy_digest(catalog: &Catalog, image: &ImageName) -> Result<BlobDigest> {
+    let recipe = catalog.image(image)?;
+    let mut packages = BTreeMap::new();
+    for name in catalog.image_packages(image)? {
+        let package = catalog.package(&name)?;
+        packages.insert(name, (&package.allow, &package.test));
+    }
+    Ok(anneal_content::blob_digest_of(&(&recipe.allow, packages))?)
 }
 
 fn activate(base: &Catalog, state: &State, builder: &Builder) -> Result<Active> {
     let catalog = at_chosen_releases(base, state)?;
     let derived = derive(&catalog, &builder.toolchain())?;
-    Ok(Active { catalog: Arc::new(catalog), derived: Arc::new(derived) })
+    Active::of(catalog, derived)
+}
+
+impl Active {
+    /// A catalogue with what follows from it.
+    pub(crate) fn of(catalog: Catalog, derived: Derived) -> Result<Self> {
+        let mut wanted = Wanted::default();
+        for (name, need) in &derived.images {
+            let (key, derivations) = (need.key, need.derivations.clone());
+            let policy = policy_digest(&catalog, name)?;
+            wanted.images.insert(name.clone(), WantedImage { key, derivations, policy });
+        }
+        Ok(Self { catalog: Arc::new(catalog), derived: Arc::new(derived), wanted: Arc::new(wanted) })
+    }
 }
 
 /// A builder for these settings.

@@ -71,6 +71,12 @@ impl Step {
             Self::Reuse { package, .. } | Self::Build { package, .. } | Self::Blocked { package, .. } => package,
         }
     }
+    /// Its version.
+    pub fn version(&self) -> &Version {
+        match self {
+            Self::Reuse { version, .. } | Self::Build { version, .. } | Self::Blocked { version, .. } => version,
+        }
+    }
     /// Its derivation.
     pub fn derivation(&self) -> DerivationId {
         match self {

@@ -113,10 +113,19 @@ pub struct Derived {
     pub order: Vec<PackageName>,
 }
 
+/// Everything of a package that shows in an image: what it is built as, and what its annotations say.
+#[derive(Serialize)]
+struct PackageKey<'a> {
+    derivation: DerivationId,
+    license: &'a anneal_recipe::License,
+    homepage: &'a Option<String>,
+    repository: &'a Option<String>,
+}
+
 #[derive(Serialize)]
 struct ImageKey<'a> {
     recipe: &'a anneal_recipe::ImageRecipe,
-    packages: BTreeMap<&'a PackageName, DerivationId>,
+    packages: BTreeMap<&'a PackageName, PackageKey<'a>>,
     layer_writer: &'a str,
 }
 
@@ -138,7 +147,16 @@ pub fn derive(catalog: &Catalog, toolchain: &Toolchain) -> Result<Derived, Error
     }
     for (name, recipe) in catalog.images() {
         let packages = catalog.image_packages(name)?;
-        let known = packages.iter().filter_map(|p| Some((p, *derived.ids.get(p)?))).collect();
+        let mut known = BTreeMap::new();
+        for package in &packages {
+            let recipe = catalog.package(package)?;
+            let derivation = derived.ids.get(package).copied();
+            let derivation =
+                derivation.ok_or_else(|| Error::Unresolved { package: package.clone(), input: package.clone() })?;
+            let (license, homepage) = (&recipe.license, &recipe.homepage);
+            let repository = &recipe.upstream.repository;
+            known.insert(package, PackageKey { derivation, license, homepage, repository });
+        }
         let key = ImageKey { recipe, packages: known, layer_writer: &toolchain.layer_writer };
         let key = DerivationId::of(&canonical_json(&key)?);
         // What their tests need is built as well, so that no package ships untested for want of a tool.

@@ -25,6 +25,12 @@ impl State {
                 case.bumps = bumps.clone();
                 case.plan = Some(*plan);
                 case.status = CaseStatus::Remediating { revision: *revision };
+                for (package, from, to) in bumps {
+                    // A second move goes on from the first: what the files name stays what it was.
+                    let first = self.pins.get(package).filter(|(_, reached)| reached == from);
+                    let base = first.map_or_else(|| from.clone(), |(base, _)| base.clone());
+                    self.pins.insert(package.clone(), (base, to.clone()));
+                }
                 Ok(())
             }
             Event::CaseBlocked { advisory, revision, why } => {
@@ -56,6 +62,7 @@ impl State {
                     packages: packages.clone(),
                     at_ms,
                     verdict: None,
+                    judged_against: None,
                     evidence: Vec::new(),
                 };
                 let image = self.images.entry(*manifest).or_insert(fresh);
@@ -72,8 +79,12 @@ impl State {
                 }
                 Ok(())
             }
-            Event::ImageJudged { manifest, passed, counts, results, .. } => {
-                self.image_mut(manifest)?.verdict = Some((*passed, *counts, *results));
+            Event::ImageJudged { manifest, passed, counts, results, against, .. } => {
+                let image = self.image_mut(manifest)?;
+                image.verdict = Some((*passed, *counts, *results));
+                image.judged_against.clone_from(against);
+                // What was signed was about the verdict before.
+                image.evidence.clear();
                 Ok(())
             }
             Event::EvidenceSigned { manifest, evidence } => {
@@ -102,6 +113,9 @@ impl State {
                 Ok(())
             }
             Event::ApproverEnrolled { key_id, name, public_key } => {
+                if let Some(reason) = self.approvers.get(key_id).and_then(|approver| approver.revoked.clone()) {
+                    return Err(Refusal::Revoked { key_id: key_id.clone(), reason });
+                }
                 let fresh = Approver { name: name.clone(), public_key: public_key.clone(), revoked: None };
                 self.approvers.insert(key_id.clone(), fresh);
                 Ok(())
@@ -123,6 +137,16 @@ impl State {
                     return Err(Refusal::NotApproved(*candidate));
                 }
                 self.ready(&approved.manifest)?;
+                let later = self.publications.iter().find(|p| p.image == approved.image && p.candidate > *candidate);
+                if let Some(later) = later {
+                    let (image, by) = (approved.image.to_string(), later.candidate);
+                    return Err(Refusal::Superseded { candidate: *candidate, image, by });
+                }
+                for older in self.candidates.values_mut().filter(|c| c.image == approved.image && c.id < *candidate) {
+                    if matches!(older.status, CandidateStatus::Open | CandidateStatus::Approved) {
+                        older.status = CandidateStatus::Superseded { by: *candidate };
+                    }
+                }
                 self.publications.push(Publication {
                     candidate: *candidate,
                     image: approved.image,
@@ -147,6 +171,8 @@ impl State {
         cause: &RevisionCause,
     ) -> Result<(), Refusal> {
         self.revision = Some((revision, blob));
+        // Whatever failed may have been mended: a place, a limit and the like are no part of a derivation.
+        self.failures.clear();
         self.revisions.push((revision, blob, cause.clone()));
         Ok(())
     }
@@ -163,7 +189,7 @@ impl State {
         if !self.advisories.contains_key(id) {
             return Err(Refusal::Unknown { what: "advisory", name: id.to_owned() });
         }
-        self.matched.insert((id.to_owned(), record, revision));
+        self.matched.insert(id.to_owned(), (record, revision));
         let imported_ms = self.advisory_times.get(id).copied().unwrap_or(at_ms);
         match (self.cases.get_mut(id), hits.is_empty()) {
             (None, true) => {}
@@ -174,7 +200,8 @@ impl State {
                 }
             }
             (existing, false) => {
-                let opened_ms = existing.map_or(at_ms, |case| case.opened_ms);
+                let opened_ms = existing.as_ref().map_or(at_ms, |case| case.opened_ms);
+                let bumps = existing.as_ref().map(|case| case.bumps.clone()).unwrap_or_default();
                 let only_unknown = hits.iter().all(|hit| hit.kind == HitKind::Unknown);
                 let status = if only_unknown {
                     CaseStatus::Blocked { revision, why: "a human must judge: the versions cannot be compared".into() }
@@ -187,7 +214,7 @@ impl State {
                     imported_ms,
                     hits: hits.to_vec(),
                     images: images.to_vec(),
-                    bumps: Vec::new(),
+                    bumps,
                     plan: None,
                     status,
                 };
@@ -242,9 +269,10 @@ impl State {
             return Err(Refusal::WrongDigest { candidate: id, expected: candidate.manifest, named: *named });
         }
         match self.approvers.get(key_id) {
-            Some(approver) if approver.revoked.is_none() => Ok(()),
-            _ => Err(Refusal::UnknownApprover { key_id: key_id.to_owned() }),
+            Some(approver) if approver.revoked.is_none() => {}
+            _ => return Err(Refusal::UnknownApprover { key_id: key_id.to_owned() }),
         }
+        self.ready(named)
     }
 
     /// Promise 1: a passing verdict and signed evidence.
@@ -256,8 +284,20 @@ impl State {
             None => Err(missing("it was not checked")),
             Some((false, ..)) => Err(missing("its checks did not pass")),
             Some((true, ..)) if image.evidence.is_empty() => Err(missing("it has no signed evidence")),
-            Some((true, ..)) => Ok(()),
+            Some((true, ..)) => self.fresh(image),
         }
+    }
+
+    /// Every advisory that touches the image was known when it was checked.
+    fn fresh(&self, image: &Image) -> Result<(), Refusal> {
+        let known = image.judged_against.as_ref().map(|inputs| inputs.advisories.clone()).unwrap_or_default();
+        let now = self.advisories_of(&image.name);
+        let since: Vec<_> =
+            now.iter().filter(|(id, record)| known.get(*id) != Some(record)).map(|(id, _)| id.as_str()).collect();
+        if since.is_empty() {
+            return Ok(());
+        }
+        Err(Refusal::Stale { manifest: image.manifest, advisories: since.join(", ") })
     }
 
     fn set_status(&mut self, id: CandidateId, status: CandidateStatus) {

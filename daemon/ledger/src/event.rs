@@ -119,6 +119,17 @@ pub struct PackageRecord {
     pub tree: TreeDigest,
 }
 
+/// What a verdict depends on beside the image's own bytes.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CheckInputs {
+    /// The advisories that touch the image, each with its record.
+    pub advisories: BTreeMap<String, BlobDigest>,
+    /// The publication that it was compared with.
+    pub previous: Option<BlobDigest>,
+    /// Waivers and tests of the recipes.
+    pub policy: BlobDigest,
+}
+
 /// A signed statement about an image, kept outside of it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct EvidenceRef {
@@ -255,6 +266,9 @@ pub enum Event {
         counts: (u32, u32, u32),
         /// The findings and verdict, as JSON.
         results: BlobDigest,
+        /// What it was given against; a verdict without it is stale.
+        #[serde(default)]
+        against: Option<CheckInputs>,
         /// What ran for it.
         payloads: Vec<Payload>,
     },

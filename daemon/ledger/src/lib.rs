@@ -14,9 +14,9 @@ mod state;
 mod tasks;
 
 pub use event::{
-    CandidateId, Decision, Event, EvidenceRef, Hit, HitKind, LayerRecord, PackageRecord, Payload, PayloadKind, Record,
-    RevisionCause,
+    CandidateId, CheckInputs, Decision, Event, EvidenceRef, Hit, HitKind, LayerRecord, PackageRecord, Payload,
+    PayloadKind, Record, RevisionCause,
 };
 pub use refusal::Refusal;
 pub use state::{Approver, Candidate, CandidateStatus, Case, CaseStatus, Failure, Image, Publication, State};
-pub use tasks::{Task, Wanted, next_tasks};
+pub use tasks::{Task, Wanted, WantedImage, next_tasks};

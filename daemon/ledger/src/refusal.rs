@@ -43,6 +43,24 @@ pub enum Refusal {
         /// The key.
         key_id: String,
     },
+    /// A key that was withdrawn stays withdrawn.
+    #[error("key {key_id} was revoked ({reason}); make a new one with `anneal key new`")]
+    Revoked {
+        /// The key.
+        key_id: String,
+        /// Why it was revoked.
+        reason: String,
+    },
+    /// The verdict does not know of an advisory.
+    #[error(
+        "image {manifest} was checked before {advisories} touched it: it is checked again, or a newer candidate is on its way"
+    )]
+    Stale {
+        /// The manifest.
+        manifest: BlobDigest,
+        /// What came since.
+        advisories: String,
+    },
     /// The image did not pass its checks, was not checked, or lacks evidence.
     #[error("image {manifest} cannot go on: {missing}")]
     NotReady {

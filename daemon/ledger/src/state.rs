@@ -1,9 +1,9 @@
 //! The state that the events add up to.
 
-use crate::{CandidateId, Decision, EvidenceRef, Hit, LayerRecord, PackageRecord, RevisionCause};
+use crate::{CandidateId, CheckInputs, Decision, EvidenceRef, Hit, LayerRecord, PackageRecord, RevisionCause};
 use anneal_content::{BlobDigest, CatalogDigest, DerivationId, ImageName, PackageName, Tag, Version};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Everything the journal says.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,9 +17,13 @@ pub struct State {
     /// When each advisory was first imported, milliseconds since 1970.
     #[serde(skip)]
     pub advisory_times: BTreeMap<String, u64>,
-    /// Which record was judged against which revision.
+    /// By advisory: which record was last judged, and against which revision. Going back to an earlier revision is
+    /// judged again.
     #[serde(skip)]
-    pub matched: BTreeSet<(String, BlobDigest, CatalogDigest)>,
+    pub matched: BTreeMap<String, (BlobDigest, CatalogDigest)>,
+    /// Packages that cases moved: from the release that the recipe files name, to the one that is built. Kept when a
+    /// case is judged again, so that nothing moves back by itself.
+    pub pins: BTreeMap<PackageName, (Version, Version)>,
     /// Cases by advisory id.
     pub cases: BTreeMap<String, Case>,
     /// Failed builds by derivation, until they succeed.
@@ -114,6 +118,9 @@ pub struct Image {
     pub at_ms: u64,
     /// Passed, counts, results.
     pub verdict: Option<(bool, (u32, u32, u32), BlobDigest)>,
+    /// What the verdict was given against.
+    #[serde(default)]
+    pub judged_against: Option<CheckInputs>,
     /// Signed statements.
     pub evidence: Vec<EvidenceRef>,
 }
@@ -219,6 +226,19 @@ impl State {
     /// The newest publication of an image.
     pub fn published(&self, image: &ImageName) -> Option<&Publication> {
         self.publications.iter().rev().find(|p| p.image == *image)
+    }
+
+    /// The advisories that touched an image in any way, each with its newest record: a verdict that was given before one
+    /// of them was known is stale.
+    pub fn advisories_of(&self, image: &ImageName) -> BTreeMap<String, BlobDigest> {
+        let cases = self.cases.values().filter(|case| case.images.contains(image));
+        cases.filter_map(|case| Some((case.advisory.clone(), *self.advisories.get(&case.advisory)?))).collect()
+    }
+
+    /// What a verdict about an image would be given against now.
+    pub fn check_inputs(&self, image: &ImageName, manifest: &BlobDigest, policy: BlobDigest) -> CheckInputs {
+        let previous = self.published(image).map(|p| p.manifest).filter(|published| published != manifest);
+        CheckInputs { advisories: self.advisories_of(image), previous, policy }
     }
 
     /// The newest candidate of an image, decided or not.

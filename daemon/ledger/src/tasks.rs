@@ -7,8 +7,19 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What the active catalog asks for, computed from it alone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wanted {
-    /// Each image: the key that names it before it is built, and the derivations it needs.
-    pub images: BTreeMap<ImageName, (DerivationId, BTreeSet<DerivationId>)>,
+    /// Each image.
+    pub images: BTreeMap<ImageName, WantedImage>,
+}
+
+/// An image as the catalogue asks for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WantedImage {
+    /// Names the image before it is built.
+    pub key: DerivationId,
+    /// The derivations it needs.
+    pub derivations: BTreeSet<DerivationId>,
+    /// Waivers and tests of its recipes: what the checks are told beside the image.
+    pub policy: BlobDigest,
 }
 
 /// One thing to do. Doing it twice is harmless.
@@ -48,7 +59,7 @@ pub fn next_tasks(state: &State, wanted: &Wanted, now_ms: u64) -> Vec<Task> {
     }
     let Some((revision, _)) = state.revision else { return tasks };
     for (advisory, record) in &state.advisories {
-        if !state.matched.contains(&(advisory.clone(), *record, revision)) {
+        if state.matched.get(advisory) != Some(&(*record, revision)) {
             tasks.push(Task::Match { advisory: advisory.clone(), record: *record, revision });
         }
     }
@@ -58,9 +69,9 @@ pub fn next_tasks(state: &State, wanted: &Wanted, now_ms: u64) -> Vec<Task> {
         tasks.push(Task::Remediate { advisories });
     }
     let mut build = BTreeSet::new();
-    for (name, (key, derivations)) in &wanted.images {
+    for (name, WantedImage { key, derivations, policy }) in &wanted.images {
         match state.assembled.get(key) {
-            Some(manifest) => tasks.extend(next_for_image(state, name, manifest)),
+            Some(manifest) => tasks.extend(next_for_image(state, name, manifest, *policy)),
             None => {
                 let held = |d| state.failures.get(d).is_some_and(|failure| failure.retry_after_ms > now_ms);
                 if !derivations.iter().any(held) {
@@ -75,8 +86,15 @@ pub fn next_tasks(state: &State, wanted: &Wanted, now_ms: u64) -> Vec<Task> {
     tasks
 }
 
-fn next_for_image(state: &State, name: &ImageName, manifest: &BlobDigest) -> Option<Task> {
+fn next_for_image(state: &State, name: &ImageName, manifest: &BlobDigest, policy: BlobDigest) -> Option<Task> {
     let image = state.images.get(manifest)?;
+    // A publication stays what it was approved as; what touches it since stands in its case.
+    if state.published(name).is_some_and(|p| p.manifest == *manifest) {
+        return None;
+    }
+    if image.judged_against.as_ref() != Some(&state.check_inputs(name, manifest, policy)) {
+        return Some(Task::Check(*manifest));
+    }
     match &image.verdict {
         None => return Some(Task::Check(*manifest)),
         Some((false, ..)) => return None,
@@ -85,9 +103,8 @@ fn next_for_image(state: &State, name: &ImageName, manifest: &BlobDigest) -> Opt
     if image.evidence.is_empty() {
         return Some(Task::Sign(*manifest));
     }
-    let published = state.published(name).is_some_and(|p| p.manifest == *manifest);
     let proposed = state.newest_candidate(name).is_some_and(|c| c.manifest == *manifest);
-    (!published && !proposed).then_some(Task::OpenCandidate(*manifest))
+    (!proposed).then_some(Task::OpenCandidate(*manifest))
 }
 
 #[cfg(test)]

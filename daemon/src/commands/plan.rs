@@ -63,7 +63,7 @@ fn answer(args: &PlanArgs, settings: &Settings, output: &Output) -> Result<Answe
     let catalog = at_chosen_releases(&base, &state)?;
     let (advisory, known) = advisories(&args.advisory, view.as_ref(), &state)?;
     let (hits, images) = judge_catalog(&advisory, &catalog)?;
-    let (bumps, blocked) = remediation_of(&catalog, &known, &hits)?;
+    let (bumps, blocked) = remediation_of(&catalog, &known, &[advisory.id.clone()].into(), &hits)?;
     if state.cases.get(&advisory.id).is_some_and(|case| !case.bumps.is_empty()) {
         notes.push(format!("releases were chosen for it already: `anneal case show {}` has their plan", advisory.id));
     }

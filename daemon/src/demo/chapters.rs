@@ -131,6 +131,7 @@ impl Story<'_> {
 
     /// The human of this story: a key of their own, the public half enrolled.
     fn approver(&mut self) -> Result<SecretKey> {
+        // In life this key is on the approver's own machine; the demo's human lives beside the daemon.
         let path = self.settings.state.join("approver.pem");
         let key = if path.exists() {
             crate::keys::read_key(&path, Role::Approver)?

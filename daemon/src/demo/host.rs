@@ -28,7 +28,14 @@ pub(super) fn own_state(mut settings: Settings) -> Result<Settings> {
         let dir = tempfile::Builder::new().prefix("anneal-demo.").tempdir_in(&base).map_err(io("create in", &base))?;
         settings.state = dir.keep();
     }
+    // The demo approves what is open. It must never meet a catalogue that somebody means.
+    let marker = settings.state.join("demo");
+    if settings.state.join("store").exists() && !marker.exists() {
+        let state = settings.state.display();
+        return Err(Error::Input(format!("{state} is not a state directory of the demo; name an empty one, or none")));
+    }
     std::fs::create_dir_all(&settings.state).map_err(io("create", &settings.state))?;
+    std::fs::write(&marker, "anneal demo\n").map_err(io("write", &marker))?;
     settings.feed = settings.state.join("feed");
     settings.server = Some(settings.state.join("anneal.sock"));
     Ok(settings)

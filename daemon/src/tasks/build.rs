@@ -1,8 +1,11 @@
 //! Building the images that the active catalogue asks for.
 
-use crate::{error::Result, service::Service, service::now_ms};
-use anneal_builder::{Executed, Phase, Ran};
-use anneal_content::{DerivationId, ImageName};
+use crate::{
+    error::Result,
+    service::{Active, Service, now_ms},
+};
+use anneal_builder::{Executed, Phase, Ran, Realised};
+use anneal_content::{CatalogDigest, DerivationId, ImageName};
 use anneal_ledger::{Event, LayerRecord, PackageRecord, Payload, PayloadKind, State};
 use anneal_plan::plan;
 use std::collections::{BTreeMap, BTreeSet};
@@ -69,36 +72,51 @@ fn assemble_ready(service: &Service, images: &BTreeSet<ImageName>) -> Result<()>
     let active = service.active();
     let built = service.builder.realised(&active.derived)?;
     let revision = active.catalog.digest()?;
+    let mut failed = None;
     for name in images {
         let Some(need) = active.derived.images.get(name) else { continue };
-        if !need.derivations.iter().all(|id| built.contains_key(id)) {
-            continue;
+        if need.derivations.iter().all(|id| built.contains_key(id)) {
+            // One image that can't be assembled holds up no other.
+            if let Err(error) = assemble_one(service, &active, name, revision, &built) {
+                service.board.trouble(format!("image {name} cannot be assembled: {}", error.chain()));
+                failed = Some(error);
+            }
         }
-        let image = service.builder.assemble(&active.catalog, &active.derived, name, &built)?;
-        let layers = image.layers.iter().map(|layer| LayerRecord {
-            digest: layer.packed.digest,
-            size: layer.packed.size,
-            packages: layer.packages.clone(),
-        });
-        let packages = image.packages.iter().map(|(name, (version, derivation, tree))| PackageRecord {
-            name: name.clone(),
-            version: version.clone(),
-            derivation: *derivation,
-            tree: *tree,
-        });
-        let event = Event::ImageAssembled {
-            image: name.clone(),
-            key: image.key,
-            revision,
-            manifest: image.manifest,
-            index: image.index,
-            layers: layers.collect(),
-            packages: packages.collect(),
-        };
-        service.record(event)?;
-        if let Some(recorded) = service.with_state(|state| state.images.get(&image.manifest).cloned()) {
-            super::index_image(service, &recorded)?;
-        }
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+fn assemble_one(
+    service: &Service,
+    active: &Active,
+    name: &ImageName,
+    revision: CatalogDigest,
+    built: &BTreeMap<DerivationId, Realised>,
+) -> Result<()> {
+    let image = service.builder.assemble(&active.catalog, &active.derived, name, built)?;
+    let layers = image.layers.iter().map(|layer| LayerRecord {
+        digest: layer.packed.digest,
+        size: layer.packed.size,
+        packages: layer.packages.clone(),
+    });
+    let packages = image.packages.iter().map(|(name, (version, derivation, tree))| PackageRecord {
+        name: name.clone(),
+        version: version.clone(),
+        derivation: *derivation,
+        tree: *tree,
+    });
+    let event = Event::ImageAssembled {
+        image: name.clone(),
+        key: image.key,
+        revision,
+        manifest: image.manifest,
+        index: image.index,
+        layers: layers.collect(),
+        packages: packages.collect(),
+    };
+    service.record(event)?;
+    if let Some(recorded) = service.with_state(|state| state.images.get(&image.manifest).cloned()) {
+        super::index_image(service, &recorded)?;
     }
     Ok(())
 }

@@ -11,12 +11,17 @@ use anneal_ledger::{Candidate, CaseStatus, Event, Image, State};
 
 /// The advisories that an image fixes: those of cases under way whose hits it no longer has.
 pub(crate) fn fixes(state: &State, image: &Image) -> Vec<String> {
-    let gone =
-        |hit: &anneal_ledger::Hit| image.packages.iter().any(|p| p.name == hit.package && p.version != hit.version);
+    // At the release that the case chose; without a choice of ours (the recipe files moved on), at another one.
+    let gone = |case: &anneal_ledger::Case, hit: &anneal_ledger::Hit| {
+        let chosen = case.bumps.iter().find(|(package, ..)| *package == hit.package).map(|(_, _, to)| to);
+        let left = |version: &anneal_content::Version| chosen.map_or(*version != hit.version, |to| version == to);
+        image.packages.iter().filter(|p| p.name == hit.package).all(|p| left(&p.version))
+    };
     let fixed = state.cases.values().filter(|case| {
         matches!(case.status, CaseStatus::Remediating { .. })
             && case.images.contains(&image.name)
-            && case.hits.iter().filter(|hit| image.packages.iter().any(|p| p.name == hit.package)).all(gone)
+            && case.hits.iter().all(|hit| gone(case, hit))
+            && case.hits.iter().any(|hit| image.packages.iter().any(|p| p.name == hit.package))
     });
     fixed.map(|case| case.advisory.clone()).collect()
 }

@@ -33,8 +33,12 @@ impl Feed {
             if self.0.get(&path) == Some(&seen) {
                 continue;
             }
-            self.0.insert(path.clone(), seen);
-            match read_record(&path).and_then(|bytes| import_advisory(service, &bytes)) {
+            let outcome = read_record(&path).and_then(|bytes| import_advisory(service, &bytes));
+            // What is wrong with the record stays wrong until the file changes; anything else is tried again.
+            if matches!(outcome, Ok(_) | Err(Error::Advisory(_) | Error::Input(_))) {
+                self.0.insert(path.clone(), seen);
+            }
+            match outcome {
                 Ok((id, true)) => tracing::info!(id, path = %path.display(), "advisory imported"),
                 Ok((_, false)) => {}
                 Err(error) => service.board.trouble(format!("{} was not taken in: {}", path.display(), error.chain())),
@@ -65,6 +69,13 @@ pub(crate) fn import_advisory(service: &Service, bytes: &[u8]) -> Result<(String
     let record = BlobDigest::of(bytes);
     if service.with_state(|state| state.advisories.get(&advisory.id) == Some(&record)) {
         return Ok((advisory.id, false));
+    }
+    if let Some(known) = service.with_state(|state| state.advisories.get(&advisory.id).copied()) {
+        let known = anneal_advisory::parse(&service.small_blob(&known)?)?;
+        if known.modified > advisory.modified {
+            tracing::info!(id = advisory.id, "an older record than the known one is left out");
+            return Ok((advisory.id, false));
+        }
     }
     service.store.put_blob(bytes)?;
     service.record(Event::AdvisoryImported { id: advisory.id.clone(), record })?;

@@ -83,8 +83,8 @@ fn recipe_changed(state: &State, before: &Image, image: &AssembledImage) -> bool
         .packages
         .iter()
         .all(|old| image.packages.get(&old.name).is_some_and(|(_, derivation, _)| *derivation == old.derivation));
-    let old_key = state.assembled.iter().find(|(_, manifest)| **manifest == before.manifest).map(|(key, _)| *key);
-    same_packages && before.packages.len() == image.packages.len() && old_key != Some(image.key)
+    let same_key = state.assembled.get(&image.key) == Some(&before.manifest);
+    same_packages && before.packages.len() == image.packages.len() && !same_key
 }
 
 fn judged(service: &Service, active: &Active, state: &State, image: &AssembledImage) -> Result<Vec<JudgedAdvisory>> {
@@ -120,11 +120,15 @@ pub(super) fn check(service: &Service, manifest: &BlobDigest) -> Result<()> {
     };
     let results = service.store.put_blob(&canonical_json(&report)?)?;
     let counts = [verdict.passed, verdict.warned, verdict.failed].map(|n| u32::try_from(n).unwrap_or(u32::MAX));
+    let policy = active.wanted.images.get(&image.name).map(|wanted| wanted.policy);
+    let policy = policy.ok_or_else(|| Error::Internal(format!("image {} is not wanted any more", image.name)))?;
     service.record(Event::ImageJudged {
         manifest: *manifest,
         passed: verdict.released,
         counts: (counts[0], counts[1], counts[2]),
         results,
+        // By the state that the check began with: what came since makes it stale.
+        against: Some(state.check_inputs(&image.name, manifest, policy)),
         payloads: payloads(&examination.ran),
     })
 }

@@ -9,10 +9,7 @@ use anneal_content::{BlobDigest, CatalogDigest, ImageName, PackageName, Version,
 use anneal_ledger::{CaseStatus, Event, Hit, HitKind, RevisionCause};
 use anneal_plan::{derive, plan};
 use anneal_recipe::{Catalog, PackageRecipe};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A recipe's package as advisories know it, at a version.
 pub(crate) fn component_of(recipe: &PackageRecipe, version: &Version) -> Component {
@@ -62,6 +59,7 @@ pub(crate) type Bumps = BTreeMap<PackageName, (Version, Version)>;
 pub(crate) fn remediation_of(
     catalog: &Catalog,
     advisories: &[Advisory],
+    answering: &BTreeSet<String>,
     hits: &[Hit],
 ) -> Result<(Bumps, Vec<String>)> {
     let (mut bumps, mut blocked) = (BTreeMap::new(), Vec::new());
@@ -69,7 +67,14 @@ pub(crate) fn remediation_of(
         let recipe = catalog.package(&hit.package)?;
         let listed: Vec<Version> = recipe.releases.listed().map(|release| release.version.clone()).collect();
         let component = component_of(recipe, recipe.version());
-        match anneal_advisory::remediate(advisories, &component, &listed) {
+        // A release is refused for what is being answered, and for what the package is free of now. What it has either
+        // way is no reason to stay with more.
+        let counts = |advisory: &&Advisory| {
+            let now = anneal_advisory::judge(advisory, &component);
+            answering.contains(&advisory.id) || matches!(now, Judgement::NotAffected { .. } | Judgement::Unrelated)
+        };
+        let against: Vec<Advisory> = advisories.iter().filter(counts).cloned().collect();
+        match anneal_advisory::remediate(&against, &component, &listed) {
             Remediation::Bump { to } => drop(bumps.insert(hit.package.clone(), (recipe.version().clone(), to))),
             Remediation::Blocked { why } => blocked.push(format!("{}: {why}", hit.package)),
         }
@@ -78,19 +83,16 @@ pub(crate) fn remediation_of(
 }
 
 /// The catalogue with other releases, derived.
-pub(crate) fn bumped(
-    service: &Service,
-    catalog: &Catalog,
-    bumps: &Bumps,
-) -> Result<Active> {
+pub(crate) fn bumped(service: &Service, catalog: &Catalog, bumps: &Bumps) -> Result<Active> {
     let versions = bumps.iter().map(|(package, (_, to))| (package.clone(), to.clone())).collect();
     let catalog = catalog.with_versions(&versions)?;
     let derived = derive(&catalog, &service.builder.toolchain())?;
-    Ok(Active { catalog: Arc::new(catalog), derived: Arc::new(derived) })
+    Active::of(catalog, derived)
 }
 
 /// Answers all open cases with one revision, so that a storm of advisories is one rebuild.
 pub(super) fn remediate(service: &Service, ids: &[String]) -> Result<()> {
+    let _changing = service.changing();
     let state = service.state();
     let active = service.active();
     let revision = active.catalog.digest()?;
@@ -99,15 +101,24 @@ pub(super) fn remediate(service: &Service, ids: &[String]) -> Result<()> {
     for record in state.advisories.values() {
         known.push(anneal_advisory::parse(&service.small_blob(record)?)?);
     }
-    let mut bumps = BTreeMap::new();
+    // Those that are answered together, so that one revision answers as many as it can; but one that nothing answers
+    // must not hold up the others, so each is first asked alone.
+    let mut bumps: Bumps = BTreeMap::new();
     let mut events = Vec::new();
     let mut answered = Vec::new();
     for id in ids {
         let Some(case) = state.cases.get(id).filter(|case| case.status == CaseStatus::Open) else { continue };
-        let (moves, blocked) = remediation_of(&active.catalog, &known, &case.hits)?;
+        let answering = BTreeSet::from([id.clone()]);
+        let (moves, blocked) = remediation_of(&active.catalog, &known, &answering, &case.hits)?;
         if blocked.is_empty() {
             answered.push((id.clone(), moves.clone()));
-            bumps.extend(moves);
+            for (package, (from, to)) in moves {
+                let further =
+                    bumps.get(&package).is_none_or(|(_, reached)| later(&active.catalog, &package, &to, reached));
+                if further {
+                    bumps.insert(package, (from, to));
+                }
+            }
         } else {
             events.push(Event::CaseBlocked { advisory: id.clone(), revision, why: blocked.join("; ") });
         }
@@ -125,8 +136,22 @@ pub(super) fn remediate(service: &Service, ids: &[String]) -> Result<()> {
     let cause =
         RevisionCause::Remediation { advisory: answered.iter().map(|a| a.0.as_str()).collect::<Vec<_>>().join(" ") };
     for (advisory, moves) in answered {
-        let bumps = moves.into_iter().map(|(package, (from, to))| (package, from, to)).collect();
+        // Where two cases move one package, both go to the later release.
+        let reached = |package: &PackageName, to: Version| bumps.get(package).map_or(to, |(_, last)| last.clone());
+        let moves = moves.into_iter().map(|(package, (from, to))| {
+            let to = reached(&package, to);
+            (package, from, to)
+        });
+        let bumps = moves.collect();
         events.push(Event::RemediationChosen { advisory, bumps, revision: to, plan: steps });
     }
     service.switch_catalog(next, events, cause)
+}
+
+/// Whether one listed release comes after another.
+fn later(catalog: &Catalog, package: &PackageName, one: &Version, other: &Version) -> bool {
+    let listed =
+        catalog.packages().get(package).map(|recipe| recipe.releases.listed().map(|r| &r.version).collect::<Vec<_>>());
+    let at = |version: &Version| listed.as_ref().and_then(|all| all.iter().position(|v| *v == version));
+    at(one) > at(other)
 }

@@ -38,7 +38,8 @@ impl World {
         self.try_event(event).unwrap();
     }
     fn tasks(&self, wanted: u8) -> Vec<Task> {
-        let images = [(name("nginx"), (key(wanted), BTreeSet::from([key(100)])))];
+        let image = WantedImage { key: key(wanted), derivations: BTreeSet::from([key(100)]), policy: blob(77) };
+        let images = [(name("nginx"), image)];
         next_tasks(&self.state, &Wanted { images: images.into() }, self.now)
     }
     fn assemble(&mut self, wanted: u8, manifest: u8) {
@@ -54,7 +55,9 @@ impl World {
     }
     fn judge(&mut self, manifest: u8, passed: bool) {
         let counts = (1, 0, u32::from(!passed));
-        self.ok(Event::ImageJudged { manifest: blob(manifest), passed, counts, results: blob(9), payloads: vec![] });
+        let against = Some(self.state.check_inputs(&name("nginx"), &blob(manifest), blob(77)));
+        let manifest = blob(manifest);
+        self.ok(Event::ImageJudged { manifest, passed, counts, results: blob(9), against, payloads: vec![] });
     }
     fn sign(&mut self, manifest: u8) {
         let evidence =
@@ -236,4 +239,108 @@ fn a_refused_image_is_checked_again_when_somebody_asks_and_a_passed_one_is_not()
     world.judge(10, true);
     world.ok(Event::CheckAsked { manifest: blob(10) });
     assert_eq!(world.tasks(1), [Task::Sign(blob(10))]);
+}
+
+fn ready_candidate(world: &mut World, manifest: u8, fixes: &[&str]) -> CandidateId {
+    world.assemble(manifest, manifest);
+    world.judge(manifest, true);
+    world.sign(manifest);
+    world.open(manifest, fixes)
+}
+
+#[test]
+fn an_image_that_was_checked_before_an_advisory_touched_it_is_checked_again_and_not_approved_meanwhile() {
+    let mut world = World::new();
+    let candidate = ready_candidate(&mut world, 10, &[]);
+    advisory_lands(&mut world, HitKind::Unknown);
+    assert!(world.tasks(10).contains(&Task::Check(blob(10))));
+    let refused = world.decide(candidate, 10, Decision::Approve);
+    assert_eq!(refused, Err(Refusal::Stale { manifest: blob(10), advisories: "CVE-1".into() }));
+    world.judge(10, false);
+    assert!(!world.tasks(10).contains(&Task::Check(blob(10))));
+}
+
+#[test]
+fn an_unrelated_advisory_checks_nothing_again() {
+    let mut world = World::new();
+    ready_candidate(&mut world, 10, &[]);
+    world.ok(Event::AdvisoryImported { id: "CVE-2".into(), record: blob(6) });
+    let revision = CatalogDigest::of(b"1");
+    let (id, record) = ("CVE-2".to_owned(), blob(6));
+    world.ok(Event::AdvisoryMatched { id, record, revision, hits: vec![], images: vec![] });
+    assert_eq!(world.tasks(10), []);
+}
+
+#[test]
+fn a_package_that_was_moved_twice_stays_at_the_last_release_whatever_becomes_of_the_cases() {
+    let mut world = World::new();
+    let zlib = PackageName::new("zlib").unwrap();
+    let version = |text: &str| Version::new(text).unwrap();
+    for (id, record, from, to) in [("Z", 21, "1.2.11", "1.2.12"), ("A", 22, "1.2.12", "1.2.13")] {
+        let hit =
+            Hit { package: zlib.clone(), version: version(from), kind: HitKind::Affected, explanation: String::new() };
+        let (revision, images) = (CatalogDigest::of(b"1"), vec![name("nginx")]);
+        let id = id.to_owned();
+        world.ok(Event::AdvisoryImported { id: id.clone(), record: blob(record) });
+        world.ok(Event::AdvisoryMatched { id: id.clone(), record: blob(record), revision, hits: vec![hit], images });
+        let bumps = vec![(zlib.clone(), version(from), version(to))];
+        world.ok(Event::RemediationChosen { advisory: id.clone(), bumps, revision, plan: blob(7) });
+    }
+    world.ok(Event::CaseBlocked {
+        advisory: "A".into(),
+        revision: CatalogDigest::of(b"1"),
+        why: "judged again".into(),
+    });
+    assert_eq!(world.state.pins[&zlib], (version("1.2.11"), version("1.2.13")));
+}
+
+#[test]
+fn going_back_to_an_earlier_revision_is_judged_again() {
+    let mut world = World::new();
+    advisory_lands(&mut world, HitKind::Unknown);
+    let matching = |world: &World| world.tasks(1).iter().any(|task| matches!(task, Task::Match { .. }));
+    assert!(!matching(&world));
+    for revision in [b"2", b"1"] {
+        let (revision, cause) = (CatalogDigest::of(revision), RevisionCause::Files);
+        world.ok(Event::CatalogImported { revision, blob: blob(1), cause });
+        assert!(matching(&world));
+        let (id, images) = ("CVE-1".to_owned(), vec![]);
+        world.ok(Event::AdvisoryMatched { id, record: blob(5), revision, hits: vec![], images });
+    }
+}
+
+#[test]
+fn a_late_publication_does_not_move_a_tag_back() {
+    let mut world = World::new();
+    let older = ready_candidate(&mut world, 10, &[]);
+    world.decide(older, 10, Decision::Approve).unwrap();
+    let newer = ready_candidate(&mut world, 11, &[]);
+    world.decide(newer, 11, Decision::Approve).unwrap();
+    world.publish(newer).unwrap();
+    assert_eq!(world.publish(older), Err(Refusal::NotApproved(older)), "it was superseded");
+    assert_eq!(world.state.published(&name("nginx")).unwrap().candidate, newer);
+}
+
+#[test]
+fn a_revoked_key_cannot_be_enrolled_again() {
+    let mut world = World::new();
+    world.ok(Event::ApproverRevoked { key_id: "k".into(), reason: "lost".into() });
+    let again = Event::ApproverEnrolled { key_id: "k".into(), name: "Mallory".into(), public_key: "pem".into() };
+    assert_eq!(world.try_event(again), Err(Refusal::Revoked { key_id: "k".into(), reason: "lost".into() }));
+}
+
+#[test]
+fn a_new_catalogue_forgets_failed_builds() {
+    let mut world = World::new();
+    world.ok(Event::BuildFailed {
+        package: PackageName::new("zlib").unwrap(),
+        derivation: key(100),
+        summary: "gone everywhere".into(),
+        log: None,
+        retry_after_ms: u64::MAX,
+    });
+    assert_eq!(world.tasks(1), []);
+    let (revision, cause) = (CatalogDigest::of(b"mended"), RevisionCause::Files);
+    world.ok(Event::CatalogImported { revision, blob: blob(1), cause });
+    assert_eq!(world.tasks(1), [Task::Build([name("nginx")].into())]);
 }
