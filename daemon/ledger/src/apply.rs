@@ -83,8 +83,14 @@ impl State {
                 let image = self.image_mut(manifest)?;
                 image.verdict = Some((*passed, *counts, *results));
                 image.judged_against.clone_from(against);
-                // What was signed was about the verdict before.
+                // What was signed was about the verdict before, and so was an approval that is not published yet.
                 image.evidence.clear();
+                for candidate in self.candidates.values_mut().filter(|c| c.manifest == *manifest) {
+                    if candidate.status == CandidateStatus::Approved {
+                        candidate.status = CandidateStatus::Open;
+                        candidate.decision = None;
+                    }
+                }
                 Ok(())
             }
             Event::EvidenceSigned { manifest, evidence } => {
@@ -290,6 +296,7 @@ impl State {
 
     /// Every advisory that touches the image was known when it was checked.
     fn fresh(&self, image: &Image) -> Result<(), Refusal> {
+        // A verdict that says nothing of advisories knew of none.
         let known = image.judged_against.as_ref().map(|inputs| inputs.advisories.clone()).unwrap_or_default();
         let now = self.advisories_of(&image.name);
         let since: Vec<_> =

@@ -180,6 +180,7 @@ impl Story<'_> {
 
     /// What is built is not served: a human says so first.
     fn first_release(&mut self, key: &SecretKey, facts: &mut Facts) -> Result<()> {
+        self.until_it_rests()?;
         let state = self.state()?;
         let open: Vec<CandidateId> = state
             .candidates
@@ -206,6 +207,15 @@ impl Story<'_> {
             self.screen.line(&format!("  pulled    {FOLLOWED} with skopeo: {bytes}"));
         }
         Ok(())
+    }
+
+    /// Waits until nothing is due, so that a decision is about what stays.
+    fn until_it_rests(&mut self) -> Result<()> {
+        let client = self.daemon.client.clone();
+        self.wait_for("the daemon to rest", |_| {
+            let overview: Overview = client.get("/v1/overview")?;
+            Ok(overview.tasks.is_empty().then_some(()))
+        })
     }
 
     fn reference(&self, digest: &BlobDigest) -> String {
@@ -302,6 +312,7 @@ impl Story<'_> {
 
     fn decide(&mut self, key: &SecretKey, id: CandidateId, facts: &mut Facts) -> Result<()> {
         self.screen.title("5. A human decides, with their own key");
+        self.until_it_rests()?;
         let before = self.state()?;
         let others = before.candidates.values().filter(|c| c.status == CandidateStatus::Open).map(|c| c.id);
         for open in others.collect::<Vec<_>>() {

@@ -344,3 +344,15 @@ fn a_new_catalogue_forgets_failed_builds() {
     world.ok(Event::CatalogImported { revision, blob: blob(1), cause });
     assert_eq!(world.tasks(1), [Task::Build([name("nginx")].into())]);
 }
+
+#[test]
+fn an_approval_of_what_is_judged_anew_before_it_is_published_must_be_given_again() {
+    let mut world = World::new();
+    let candidate = ready_candidate(&mut world, 10, &[]);
+    world.decide(candidate, 10, Decision::Approve).unwrap();
+    world.judge(10, true);
+    assert_eq!(world.publish(candidate), Err(Refusal::NotApproved(candidate)));
+    world.sign(10);
+    world.decide(candidate, 10, Decision::Approve).unwrap();
+    world.publish(candidate).unwrap();
+}
