@@ -315,3 +315,22 @@ fn a_decision_that_was_tampered_with_or_is_about_another_candidate_is_refused() 
     daemon.stop();
     all_is_well(place, 2);
 }
+
+#[test]
+fn the_demo_does_not_touch_a_state_that_is_not_its_own() {
+    let dir = scratch();
+    let notes = Notes::ready(dir.path());
+    let place = &notes.place;
+    let daemon = place.daemon();
+    place.anneal(&["build", "--quiet"]).fine();
+    daemon.stop();
+    let before = place.events();
+    let state = place.state.to_str().unwrap();
+    let said = place.anneal(&["demo"]);
+    if said.err.contains("skopeo, which is not here") {
+        return skipped("no skopeo");
+    }
+    said.refused(2, &[state, "not a state directory of the demo"]);
+    assert_eq!(place.events(), before);
+    all_is_well(place, 1);
+}
