@@ -205,6 +205,7 @@ mod tests {
             packages: Vec::new(),
             at_ms,
             verdict: None,
+            judged_against: None,
             evidence: Vec::new(),
         }
     }
