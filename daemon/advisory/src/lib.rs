@@ -13,7 +13,7 @@ mod record;
 mod remediate;
 
 pub use error::Error;
-pub use judge::{Component, Judgement, judge};
+pub use judge::{Component, Judgement, judge, percent_decoded};
 pub use order::{Unknown, compare};
 pub use parse::{DEPTH_LIMIT, ID_LIMIT, SIZE_LIMIT, TEXT_LIMIT, parse};
 pub use record::{Advisory, Affected, Event, Package, Range, RangeKind, Reference, Severity};

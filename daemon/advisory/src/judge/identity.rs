@@ -115,7 +115,9 @@ impl Purl {
     }
 }
 
-fn percent_decoded(text: &str) -> Option<String> {
+/// The text of a package URL's component without percent encoding (purl-spec, "Character encoding"); `None` where an
+/// escape is broken or the bytes are not UTF-8.
+pub fn percent_decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {

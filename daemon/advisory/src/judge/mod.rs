@@ -11,6 +11,8 @@ mod range;
 mod scale;
 mod tag;
 
+pub use identity::percent_decoded;
+
 use crate::Advisory;
 use anneal_content::{PackageName, Version};
 use entry::{Standing, Verdict};

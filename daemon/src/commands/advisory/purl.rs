@@ -5,7 +5,7 @@
 //! ```
 
 use crate::error::{Error, Result};
-use anneal_advisory::Component;
+use anneal_advisory::{Component, percent_decoded};
 use anneal_content::{PackageName, Version};
 
 /// The component that a package URL names: by the URL itself, and by the name its ecosystem knows.
@@ -19,10 +19,10 @@ pub(super) fn component(text: &str) -> Result<Component> {
         Some(at) if at > 0 && !path[at..].contains('/') => (&path[..at], &path[at + 1..]),
         _ => return Err(wrong("it has no version")),
     };
-    let decoded = |text: &str| decoded(text).ok_or_else(|| wrong("a % is not followed by two hex digits"));
-    let version = Version::new(decoded(version)?).map_err(|e| wrong(&e.to_string()))?;
+    let plain = |text: &str| percent_decoded(text).ok_or_else(|| wrong("a % is not followed by two hex digits"));
+    let version = Version::new(plain(version)?).map_err(|e| wrong(&e.to_string()))?;
     let (namespace, name) = path.trim_matches('/').rsplit_once('/').unwrap_or(("", path.trim_matches('/')));
-    let (namespace, name) = (decoded(namespace)?, decoded(name)?);
+    let (namespace, name) = (plain(namespace)?, plain(name)?);
     if name.is_empty() {
         return Err(wrong("it has no name"));
     }
@@ -67,22 +67,6 @@ fn slug(name: &str) -> Option<PackageName> {
     let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c.to_ascii_lowercase() } else { '-' };
     let text: String = name.chars().map(plain).take(64).collect();
     PackageName::new(text.trim_matches(['.', '_', '-'])).ok()
-}
-
-/// The text without percent encoding.
-fn decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let digit = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok());
-        let (high, low) = (digit(rest.next()?)?, digit(rest.next()?)?);
-        bytes.push(high * 16 + low);
-    }
-    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]
