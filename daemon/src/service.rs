@@ -150,7 +150,7 @@ impl Service {
         let (mut lines, mut news) = (Vec::new(), Vec::new());
         for event in events {
             let record = Record { at_ms, event };
-            if let Err(refusal) = state.apply(&record) {
+            if let Err(refusal) = state.admit(&record) {
                 *state = before;
                 return Err(refusal.into());
             }

@@ -1,4 +1,7 @@
-//! Folding one event into the state, or refusing it.
+//! Folding one event into the state.
+//!
+//! What the journal holds has happened: a rule that came later cannot undo it. So only an event that names something no
+//! earlier event introduced is refused here, which means a damaged journal; promises are asked for in `admit`.
 
 use crate::{
     Approver, Candidate, CandidateId, CandidateStatus, Case, CaseStatus, Decision, Event, Failure, Hit, HitKind, Image,
@@ -7,7 +10,10 @@ use crate::{
 use anneal_content::{BlobDigest, CatalogDigest, ImageName};
 
 impl State {
-    /// Applies an event. On a refusal the state is unchanged.
+    /// Adds a fact. On a refusal the state is unchanged.
+    ///
+    /// # Errors
+    /// [`Refusal::Unknown`] and [`Refusal::NoCandidate`], for a fact about something that was never introduced.
     pub fn apply(&mut self, record: &Record) -> Result<(), Refusal> {
         let at_ms = record.at_ms;
         match &record.event {
@@ -94,15 +100,10 @@ impl State {
                 Ok(())
             }
             Event::EvidenceSigned { manifest, evidence } => {
-                let image = self.image_mut(manifest)?;
-                if image.verdict.is_none() {
-                    return Err(Refusal::NotReady { manifest: *manifest, missing: "it was not checked" });
-                }
-                image.evidence.clone_from(evidence);
+                self.image_mut(manifest)?.evidence.clone_from(evidence);
                 Ok(())
             }
             Event::CandidateOpened { candidate, image, manifest, index, tags, fixes, diff } => {
-                self.ready(manifest)?;
                 let fresh = Candidate {
                     id: *candidate,
                     image: image.clone(),
@@ -119,9 +120,6 @@ impl State {
                 Ok(())
             }
             Event::ApproverEnrolled { key_id, name, public_key } => {
-                if let Some(reason) = self.approvers.get(key_id).and_then(|approver| approver.revoked.clone()) {
-                    return Err(Refusal::Revoked { key_id: key_id.clone(), reason });
-                }
                 let fresh = Approver { name: name.clone(), public_key: public_key.clone(), revoked: None };
                 self.approvers.insert(key_id.clone(), fresh);
                 Ok(())
@@ -134,20 +132,11 @@ impl State {
                 approver.revoked = Some(reason.clone());
                 Ok(())
             }
-            Event::Decided { candidate, manifest, decision, key_id, statement } => {
-                self.decided(*candidate, manifest, *decision, key_id, *statement, at_ms)
+            Event::Decided { candidate, decision, key_id, statement, .. } => {
+                self.decided(*candidate, *decision, key_id, *statement, at_ms)
             }
             Event::Published { candidate, evidence, extra_tags } => {
                 let approved = self.candidates.get(candidate).ok_or(Refusal::NoCandidate(*candidate))?.clone();
-                if approved.status != CandidateStatus::Approved {
-                    return Err(Refusal::NotApproved(*candidate));
-                }
-                self.ready(&approved.manifest)?;
-                let later = self.publications.iter().find(|p| p.image == approved.image && p.candidate > *candidate);
-                if let Some(later) = later {
-                    let (image, by) = (approved.image.to_string(), later.candidate);
-                    return Err(Refusal::Superseded { candidate: *candidate, image, by });
-                }
                 for older in self.candidates.values_mut().filter(|c| c.image == approved.image && c.id < *candidate) {
                     if matches!(older.status, CandidateStatus::Open | CandidateStatus::Approved) {
                         older.status = CandidateStatus::Superseded { by: *candidate };
@@ -242,69 +231,19 @@ impl State {
     fn decided(
         &mut self,
         id: CandidateId,
-        named: &BlobDigest,
         decision: Decision,
         key_id: &str,
         statement: BlobDigest,
         at_ms: u64,
     ) -> Result<(), Refusal> {
-        self.may_decide(id, named, key_id)?;
-        let status = match decision {
+        let candidate = self.candidates.get_mut(&id).ok_or(Refusal::NoCandidate(id))?;
+        candidate.decision = Some((decision, key_id.to_owned(), statement, at_ms));
+        candidate.status = match decision {
             Decision::Approve => CandidateStatus::Approved,
             Decision::Reject => CandidateStatus::Rejected,
         };
-        if let Some(candidate) = self.candidates.get_mut(&id) {
-            candidate.decision = Some((decision, key_id.to_owned(), statement, at_ms));
-            candidate.status = status;
-        }
         self.close_cases();
         Ok(())
-    }
-
-    /// Whether a decision by this key about this manifest would be accepted now.
-    pub fn may_decide(&self, id: CandidateId, named: &BlobDigest, key_id: &str) -> Result<(), Refusal> {
-        let candidate = self.candidates.get(&id).ok_or(Refusal::NoCandidate(id))?;
-        match candidate.status {
-            CandidateStatus::Open => {}
-            CandidateStatus::Superseded { by } => {
-                return Err(Refusal::Superseded { candidate: id, image: candidate.image.to_string(), by });
-            }
-            other => return Err(Refusal::NotOpen { candidate: id, status: other.word() }),
-        }
-        if candidate.manifest != *named {
-            return Err(Refusal::WrongDigest { candidate: id, expected: candidate.manifest, named: *named });
-        }
-        match self.approvers.get(key_id) {
-            Some(approver) if approver.revoked.is_none() => {}
-            _ => return Err(Refusal::UnknownApprover { key_id: key_id.to_owned() }),
-        }
-        self.ready(named)
-    }
-
-    /// Promise 1: a passing verdict and signed evidence.
-    fn ready(&self, manifest: &BlobDigest) -> Result<(), Refusal> {
-        let missing = |missing| Refusal::NotReady { manifest: *manifest, missing };
-        let image =
-            self.images.get(manifest).ok_or_else(|| Refusal::Unknown { what: "image", name: manifest.to_string() })?;
-        match image.verdict {
-            None => Err(missing("it was not checked")),
-            Some((false, ..)) => Err(missing("its checks did not pass")),
-            Some((true, ..)) if image.evidence.is_empty() => Err(missing("it has no signed evidence")),
-            Some((true, ..)) => self.fresh(image),
-        }
-    }
-
-    /// Every advisory that touches the image was known when it was checked.
-    fn fresh(&self, image: &Image) -> Result<(), Refusal> {
-        // A verdict that says nothing of advisories knew of none.
-        let known = image.judged_against.as_ref().map(|inputs| inputs.advisories.clone()).unwrap_or_default();
-        let now = self.advisories_of(&image.name);
-        let since: Vec<_> =
-            now.iter().filter(|(id, record)| known.get(*id) != Some(record)).map(|(id, _)| id.as_str()).collect();
-        if since.is_empty() {
-            return Ok(());
-        }
-        Err(Refusal::Stale { manifest: image.manifest, advisories: since.join(", ") })
     }
 
     fn set_status(&mut self, id: CandidateId, status: CandidateStatus) {

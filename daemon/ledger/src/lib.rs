@@ -1,12 +1,13 @@
 //! The ledger: what happened, and what must happen next.
 //!
 //! An [`Event`] is a fact that the journal keeps for ever. [`State::apply`] folds events into the state of cases,
-//! images, candidates, approvals and publications, and refuses an event that would break a promise (a publication
-//! without an approval, an approval of a superseded candidate). [`next_tasks`] reads the state and says what to do;
+//! images, candidates, approvals and publications; [`State::admit`] does so for a new event, unless it would break a
+//! promise (a publication without an approval, an approval of a superseded candidate). [`next_tasks`] reads the state and says what to do;
 //! it is asked again after every event, so a lost wake-up or a crash is mended by the next pass.
 //!
 //! Pure: every time is an argument, milliseconds since 1970.
 
+mod admit;
 mod apply;
 mod event;
 mod refusal;

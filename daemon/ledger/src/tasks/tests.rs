@@ -32,7 +32,7 @@ impl World {
     }
     fn try_event(&mut self, event: Event) -> Result<(), Refusal> {
         self.now += 1;
-        self.state.apply(&Record { at_ms: self.now, event })
+        self.state.admit(&Record { at_ms: self.now, event })
     }
     fn ok(&mut self, event: Event) {
         self.try_event(event).unwrap();
@@ -355,4 +355,19 @@ fn an_approval_of_what_is_judged_anew_before_it_is_published_must_be_given_again
     world.sign(10);
     world.decide(candidate, 10, Decision::Approve).unwrap();
     world.publish(candidate).unwrap();
+}
+
+#[test]
+fn what_the_journal_holds_is_believed_even_where_a_later_rule_would_refuse_it() {
+    let mut world = World::new();
+    let candidate = ready_candidate(&mut world, 10, &[]);
+    advisory_lands(&mut world, HitKind::Unknown);
+    let (manifest, decision) = (blob(10), Decision::Approve);
+    let decided = Event::Decided { candidate, manifest, decision, key_id: "k".into(), statement: blob(8) };
+    let record = Record { at_ms: world.now, event: decided };
+    assert!(matches!(world.state.admit(&record), Err(Refusal::Stale { .. })));
+    world.state.apply(&record).unwrap();
+    assert_eq!(world.state.candidates[&candidate].status, CandidateStatus::Approved);
+    let dangling = Record { at_ms: world.now, event: Event::CheckAsked { manifest: blob(99) } };
+    assert!(matches!(world.state.apply(&dangling), Err(Refusal::Unknown { .. })));
 }
