@@ -34,7 +34,7 @@ pub(crate) enum Command {
     /// The whole story on real sources, in one run
     Demo(crate::demo::DemoArgs),
     /// Run the daemon in the foreground
-    Daemon,
+    Daemon(crate::run_daemon::DaemonArgs),
     /// What this host allows, what is missing, how to mend it
     Doctor,
     /// Work on recipes
@@ -84,7 +84,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<()> {
     let settings = || Settings::resolve(&cli.flags, &Surroundings::of_process());
     match cli.command {
         Command::Demo(args) => crate::demo::run(&args, settings()?, output),
-        Command::Daemon => crate::run_daemon::run_daemon(settings()?),
+        Command::Daemon(args) => crate::run_daemon::run_daemon(&args, settings()?),
         Command::Doctor => commands::doctor::run(&settings()?, output),
         Command::Recipe(command) => commands::recipe::run(&command, &settings()?, output),
         Command::Build(args) => commands::build::run(&args, &settings()?, output),

@@ -127,7 +127,7 @@ pub(crate) fn human_bytes(bytes: u64) -> String {
 /// Logs go to standard error: JSON for a daemon that nobody watches, plain lines otherwise.
 pub(crate) fn start_logging(cli: &Cli) {
     use tracing_subscriber::EnvFilter;
-    let daemon = matches!(cli.command, Command::Daemon);
+    let daemon = matches!(cli.command, Command::Daemon(_));
     let default = match (cli.show.verbose, daemon) {
         (0, true) => "info",
         (0, false) => "error",

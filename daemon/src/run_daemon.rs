@@ -13,8 +13,16 @@ use tokio::signal::unix::{SignalKind, signal};
 /// How long open connections may take to end after the loop has.
 const CONNECTIONS_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How the daemon runs.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DaemonArgs {
+    /// Stop when standard input ends: for a program that starts a daemon of its own and may be killed
+    #[arg(long)]
+    until_input_ends: bool,
+}
+
 /// Runs the daemon until it is told to stop.
-pub(crate) fn run_daemon(settings: Settings) -> Result<()> {
+pub(crate) fn run_daemon(args: &DaemonArgs, settings: Settings) -> Result<()> {
     let socket = settings.state.join("anneal.sock");
     require_isolation()?;
     let service = Service::open(settings)?;
@@ -22,14 +30,14 @@ pub(crate) fn run_daemon(settings: Settings) -> Result<()> {
         .enable_all()
         .build()
         .map_err(|e| Error::Internal(format!("cannot start: {e}")))?;
-    let result = runtime.block_on(serve(service, socket.clone()));
+    let result = runtime.block_on(serve(service, socket.clone(), args.until_input_ends));
     runtime.shutdown_timeout(CONNECTIONS_PATIENCE);
     // A socket left behind would only be found stale by the next start.
     let _ = std::fs::remove_file(&socket);
     result
 }
 
-async fn serve(service: Arc<Service>, socket: std::path::PathBuf) -> Result<()> {
+async fn serve(service: Arc<Service>, socket: std::path::PathBuf, until_input_ends: bool) -> Result<()> {
     let http = bind_http(&service).await?;
     let unix = bind_socket(&socket)?;
     let stop = Arc::new(tokio::sync::Notify::new());
@@ -46,10 +54,14 @@ async fn serve(service: Arc<Service>, socket: std::path::PathBuf) -> Result<()> 
         socket = %socket.display(),
         "ready"
     );
-    let ended = wait_for_end(&service, &mut work).await;
+    let input_ended = Arc::new(tokio::sync::Notify::new());
+    if until_input_ends {
+        watch_input(input_ended.clone());
+    }
+    let ended = wait_for_end(&service, &mut work, &input_ended).await;
     let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Stopping]);
-    if let Ended::Signal(name) = ended {
-        tracing::info!("{name}: finishing what is under way");
+    if let Ended::Asked(how) = ended {
+        tracing::info!("{how}: finishing what is under way");
         service.drain();
         let _ = work.await;
     }
@@ -58,17 +70,29 @@ async fn serve(service: Arc<Service>, socket: std::path::PathBuf) -> Result<()> 
         let _ = tokio::time::timeout(CONNECTIONS_PATIENCE, door).await;
     }
     match ended {
-        Ended::Signal(_) => Ok(()),
+        Ended::Asked(_) => Ok(()),
         Ended::Loop => Err(Error::Internal("the daemon's loop ended by itself".into())),
     }
 }
 
 enum Ended {
-    Signal(&'static str),
+    Asked(&'static str),
     Loop,
 }
 
-async fn wait_for_end(service: &Arc<Service>, work: &mut tokio::task::JoinHandle<()>) -> Ended {
+/// Says when standard input ends. A thread of its own, since a read of it cannot be given up.
+fn watch_input(ended: Arc<tokio::sync::Notify>) {
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        ended.notify_one();
+    });
+}
+
+async fn wait_for_end(
+    service: &Arc<Service>,
+    work: &mut tokio::task::JoinHandle<()>,
+    input_ended: &tokio::sync::Notify,
+) -> Ended {
     let (Ok(mut term), Ok(mut int), Ok(mut hup)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()))
     else {
@@ -76,8 +100,9 @@ async fn wait_for_end(service: &Arc<Service>, work: &mut tokio::task::JoinHandle
     };
     loop {
         tokio::select! {
-            _ = term.recv() => return Ended::Signal("SIGTERM"),
-            _ = int.recv() => return Ended::Signal("SIGINT"),
+            _ = term.recv() => return Ended::Asked("SIGTERM"),
+            _ = int.recv() => return Ended::Asked("SIGINT"),
+            () = input_ended.notified() => return Ended::Asked("standard input ended"),
             _ = hup.recv() => {
                 let reloading = service.clone();
                 let outcome = tokio::task::spawn_blocking(move || reloading.reload_catalog()).await;

@@ -402,7 +402,8 @@ fn stop_at_failure(state: &State) -> Result<()> {
     if let Some(failure) = state.failures.values().next() {
         return Err(Error::No(format!("{} could not be built\n{}", failure.package, failure.summary)));
     }
-    let refused = state.images.values().find(|image| image.verdict.is_some_and(|(passed, ..)| !passed));
+    // A verdict from before an advisory is about to be given again.
+    let refused = state.images.values().find(|image| image.failed() && state.is_current(image));
     match refused {
         Some(image) => Err(Error::No(format!(
             "image {} ({}) did not pass its checks; see: anneal image check {}",

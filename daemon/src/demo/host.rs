@@ -58,13 +58,14 @@ impl Daemon {
         let log = settings.state.join("daemon.log");
         let log_file = File::options().append(true).create(true).open(&log).map_err(io("create", &log))?;
         let mut command = Command::new(&program);
-        command.arg("daemon").arg("--state").arg(&settings.state).args(["--listen", &listen]);
+        // Its input is a pipe that this process holds: however this process ends, so does the daemon.
+        command.args(["daemon", "--until-input-ends"]).arg("--state").arg(&settings.state).args(["--listen", &listen]);
         command.arg("--catalog").arg(settings.catalog_dir()?).args(["--jobs", &settings.jobs.to_string()]);
         command.env("ANNEAL_FEED", &settings.feed).env("ANNEAL_PUBLIC_NAME", &listen);
         if let Some(lock) = &settings.lock {
             command.env("ANNEAL_LOCK", lock);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log_file);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log_file);
         let child = command.spawn().map_err(io("start", &program))?;
         let client = Client::new(settings.state.join("anneal.sock"));
         let mut daemon = Self { child, client, listen, log };
