@@ -12,6 +12,7 @@ mod error;
 mod keys;
 mod metrics;
 mod output;
+mod patience;
 mod progress;
 mod reconcile;
 mod run_daemon;

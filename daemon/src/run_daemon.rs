@@ -2,6 +2,7 @@
 
 use crate::{
     error::{Error, Result},
+    patience::{Patient, WRITE_PATIENCE},
     reconcile::reconcile,
     server::{bind_http, bind_socket, control, public},
     service::Service,
@@ -38,7 +39,7 @@ pub(crate) fn run_daemon(args: &DaemonArgs, settings: Settings) -> Result<()> {
 }
 
 async fn serve(service: Arc<Service>, socket: std::path::PathBuf, until_input_ends: bool) -> Result<()> {
-    let http = bind_http(&service).await?;
+    let http = Patient::new(bind_http(&service).await?, WRITE_PATIENCE);
     let unix = bind_socket(&socket)?;
     let stop = Arc::new(tokio::sync::Notify::new());
     let wait = |stop: Arc<tokio::sync::Notify>| async move { stop.notified().await };
