@@ -116,7 +116,12 @@ pub(super) fn overlay(layers: &[OwnedFd], upper: Option<&(OwnedFd, OwnedFd)>) ->
         overlay.text("upperdir", &handle_path(upper.as_fd()))?;
         overlay.text("workdir", &handle_path(work.as_fd()))?;
     }
-    overlay.mount(Attributes { read_only: upper.is_none(), no_devices: true, no_exec: false }).map(Some)
+    match overlay.mount(Attributes { read_only: upper.is_none(), no_devices: true, no_exec: false }) {
+        // Before 6.5 an overlay's options are only strung together, so it takes `lowerdir+` like any other name and finds
+        // fault with it here.
+        Err(fault) if fault.errno() == libc::EINVAL => Ok(None),
+        other => other.map(Some),
+    }
 }
 
 /// An overlay by the old call, mounted on the target.
@@ -125,10 +130,13 @@ pub(super) fn overlay_in_place(
     upper: Option<&(OwnedFd, OwnedFd)>,
     target: BorrowedFd<'_>,
 ) -> Result<(), Fault> {
-    let paths: Vec<String> = layers.iter().map(|layer| handle_path(layer.as_fd())).collect();
+    // From there a layer's path is its number alone, so that as many fit on the page as the kernel stacks.
+    // SAFETY: a string that outlives the call.
+    check(libc::c_long::from(unsafe { libc::chdir(c"/proc/self/fd".as_ptr()) }), "chdir")?;
+    let paths: Vec<String> = layers.iter().map(|layer| layer.as_raw_fd().to_string()).collect();
     let mut options = format!("userxattr,lowerdir={}", paths.join(":"));
     if let Some((upper, work)) = upper {
-        options.push_str(&format!(",upperdir={},workdir={}", handle_path(upper.as_fd()), handle_path(work.as_fd())));
+        options.push_str(&format!(",upperdir={},workdir={}", upper.as_raw_fd(), work.as_raw_fd()));
     }
     if options.len() >= OPTION_PAGE {
         return Err(Fault::check(format!("{} layers need a kernel from 6.7 on", layers.len())));
