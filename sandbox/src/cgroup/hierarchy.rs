@@ -84,6 +84,12 @@ fn writable(dir: &Path) -> bool {
 
 /// Makes version 2 ready to hand out memory and pids, or says why it can't be.
 fn version_two(own: &Path) -> Result<PathBuf, String> {
+    if let Some(above) = own.parent().filter(|_| own.ends_with(LEAF))
+        && hands_out(&fs::read_to_string(above.join("cgroup.subtree_control")).unwrap_or_default())
+    {
+        // A launcher that started this one has moved there before.
+        return Ok(above.to_path_buf());
+    }
     let controllers = fs::read_to_string(own.join("cgroup.controllers")).unwrap_or_default();
     for wanted in ["memory", "pids"] {
         if !controllers.split_whitespace().any(|name| name == wanted) {
@@ -109,6 +115,11 @@ fn version_two(own: &Path) -> Result<PathBuf, String> {
         let _ = fs::remove_dir(&leaf);
         told("cannot enable controllers", error)
     })
+}
+
+/// Whether a list of controllers has all that are wanted.
+fn hands_out(controllers: &str) -> bool {
+    ["memory", "pids"].iter().all(|wanted| controllers.split_whitespace().any(|name| name == *wanted))
 }
 
 /// The directory of a group.
