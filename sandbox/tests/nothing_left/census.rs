@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// How the groups begin that [`own_groups`] makes.
+const GROUP: &str = "nothing-left-";
+
 /// Counts, and names where there are few.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Census {
@@ -47,7 +50,10 @@ impl Census {
         let mut files = BTreeSet::new();
         beneath(dir, &mut files);
         let mut groups = BTreeSet::new();
-        for group in control_groups() {
+        // Only in a group of our own nobody else makes any.
+        for group in
+            control_groups().into_iter().filter(|group| name(group).is_some_and(|name| name.starts_with(GROUP)))
+        {
             directories(&group, &mut groups);
         }
         Self {
@@ -133,7 +139,7 @@ pub(crate) fn own_groups() -> Vec<PathBuf> {
     for parent in control_groups() {
         // Version 2 hands controllers on only when told to, and only from a group without processes or the root.
         let _ = fs::write(parent.join("cgroup.subtree_control"), "+memory +pids");
-        let group = parent.join(format!("nothing-left-{}", std::process::id()));
+        let group = parent.join(format!("{GROUP}{}", std::process::id()));
         if fs::create_dir(&group).is_ok() {
             made.push(group);
         }

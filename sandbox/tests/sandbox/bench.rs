@@ -11,7 +11,14 @@ use anneal_sandbox::{CancelToken, Error, Kind, Limits, Mount, MountSource, Outco
 
 /// Names a payload that is compiled already.
 pub(crate) const PAYLOAD: &str = "ANNEAL_TEST_PAYLOAD";
-const MIB: u64 = 1 << 20;
+/// How many times slower than usual this machine is: in an emulated one everything takes longer.
+const SLOW: &str = "ANNEAL_TEST_SLOW";
+pub(crate) const MIB: u64 = 1 << 20;
+
+/// A time that holds on a usual machine, as long as it has to be on this one.
+pub(crate) fn patient(time: Duration) -> Duration {
+    time * std::env::var(SLOW).ok().and_then(|factor| factor.parse().ok()).unwrap_or(1)
+}
 
 /// The payload, compiled once.
 pub(crate) fn payload() -> &'static Path {

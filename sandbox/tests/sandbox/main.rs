@@ -5,10 +5,12 @@
 #![allow(clippy::unwrap_used, reason = "clippy knows tests by their attribute, and these are all tests")]
 
 mod bench;
+mod bombs;
 mod confinement;
 mod crash;
 mod escape;
 mod files;
+mod groups;
 mod isolation;
 mod lifecycle;
 mod limits;

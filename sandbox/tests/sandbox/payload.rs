@@ -3,6 +3,8 @@
 //! It is compiled by the tests with the compiler alone, so it declares the few C functions it needs. It prints
 //! `held: ...` where a wall stood and `escaped: ...` where none did; other answers are plain lines.
 
+#[path = "payload/bombs.rs"]
+mod bombs;
 #[path = "payload/outward.rs"]
 mod outward;
 
@@ -116,6 +118,7 @@ fn main() {
             }
         }
         ["forks"] => forks(),
+        ["bomb", kind @ ..] => bombs::explode(kind),
         ["serve", port] => serve(port.parse().unwrap()),
         ["crash"] => std::process::abort(),
         other => panic!("unknown order {other:?}"),

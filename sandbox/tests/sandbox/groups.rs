@@ -1,0 +1,134 @@
+//! What the kernel says of the control group of a run, in version 2, where a run has one.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anneal_sandbox::{CancelToken, Ended, sweep};
+
+use crate::bench::{Bench, MIB, needs_sandbox, patient};
+
+/// Says that there is nothing to look at.
+fn skipped(reason: &str) {
+    std::io::Write::write_all(&mut std::io::stderr(), format!("skipped: groups: {reason}\n").as_bytes()).unwrap();
+}
+
+/// The groups of version 2 that this process has made and still has.
+fn own() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut waiting = vec![PathBuf::from("/sys/fs/cgroup")];
+    while let Some(dir) = waiting.pop() {
+        for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
+            let name = entry.file_name().into_string().unwrap();
+            if name.starts_with(&format!("anneal-{}-", std::process::id())) {
+                found.push(entry.path());
+            } else if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                waiting.push(entry.path());
+            }
+        }
+    }
+    found
+}
+
+/// The group that limits this many processes, once it holds one that runs.
+fn group_of(pids: u64) -> Option<PathBuf> {
+    let start = Instant::now();
+    while start.elapsed() < patient(Duration::from_secs(5)) {
+        let of_this = |group: &PathBuf| {
+            read(group, "pids.max").is_some_and(|max| max == pids.to_string() || max == (pids + 2).to_string())
+        };
+        if let Some(group) = own().into_iter().find(of_this).filter(|group| number(group, "pids.current") >= Some(2)) {
+            return Some(group);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    None
+}
+
+fn read(group: &Path, file: &str) -> Option<String> {
+    Some(fs::read_to_string(group.join(file)).ok()?.trim().to_owned())
+}
+
+fn number(group: &Path, file: &str) -> Option<u64> {
+    read(group, file)?.parse().ok()
+}
+
+/// Whether runs have groups of version 2 here.
+fn there_are_groups() -> bool {
+    let text = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+    let enforced = Bench::new().run(&["true"]).unwrap().0.limits_not_enforced;
+    text.contains("memory") && !enforced.iter().any(|limit| limit.starts_with("memory: "))
+}
+
+#[test]
+fn the_limits_of_a_run_are_what_the_kernel_has_for_its_group() {
+    needs_sandbox!();
+    if !there_are_groups() {
+        return skipped("no control groups of version 2 for this user");
+    }
+    let mut bench = Bench::new();
+    bench.spec.limits.memory_bytes = 77 * MIB;
+    bench.spec.limits.pids = 23;
+    let cancel = CancelToken::new();
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| bench.run_until(&["sleep", "60"], &cancel));
+        let group = group_of(23);
+        let seen = group.as_ref().map(|group| {
+            let files = ["memory.max", "memory.oom.group", "memory.swap.max", "cpu.max", "cgroup.procs", "cgroup.type"];
+            files.map(|file| (file, read(group, file)))
+        });
+        cancel.cancel();
+        assert_eq!(run.join().unwrap().unwrap().0.ended, Ended::Cancelled);
+        let Some([(_, memory), (_, together), (_, swap), (_, processor), (_, processes), (_, kind)]) = seen else {
+            panic!("no group of this run was found")
+        };
+        assert_eq!(memory.as_deref(), Some((77 * MIB).to_string().as_str()));
+        assert_eq!(together.as_deref(), Some("1"), "what is in the group is killed together");
+        assert!(swap.is_none_or(|swap| swap == "0"));
+        if let Some(processor) = processor {
+            // Present where the controller was handed out; one processor is declared.
+            assert!(["100000 100000", "max 100000"].contains(&processor.as_str()), "{processor}");
+        }
+        assert!(processes.is_some_and(|text| text.lines().count() >= 2));
+        assert_eq!(kind.as_deref(), Some("domain"));
+        assert!(group.is_some_and(|group| !group.exists()), "the group is still there after its run");
+    });
+}
+
+#[test]
+fn a_payload_sees_its_own_group_as_the_root_of_all() {
+    needs_sandbox!();
+    let said = Bench::new().says(&["read", "/proc/self/cgroup"]);
+    assert!(!said.is_empty() && said.lines().all(|line| line.ends_with(":/")), "{said}");
+}
+
+#[test]
+fn a_sweep_kills_what_is_alive_in_the_group_of_a_launcher_that_is_gone() {
+    needs_sandbox!();
+    if !there_are_groups() {
+        return skipped("no control groups of version 2 for this user");
+    }
+    let mut bench = Bench::new();
+    bench.spec.limits.pids = 29;
+    let cancel = CancelToken::new();
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| bench.run_until(&["sleep", "60"], &cancel));
+        let group = group_of(29);
+        let made = group.as_ref().map(|group| {
+            // A group as a launcher leaves it that is gone: its process 1 has no such start.
+            let left = group.with_file_name("anneal-1-1-1");
+            fs::create_dir(&left).unwrap();
+            let mut sleeper =
+                std::process::Command::new(crate::bench::payload()).args(["sleep", "60"]).spawn().unwrap();
+            fs::write(left.join("cgroup.procs"), sleeper.id().to_string()).unwrap();
+            let swept = sweep(&left.join("none")).unwrap();
+            let status = sleeper.wait().unwrap();
+            (swept.groups, status, left.exists())
+        });
+        cancel.cancel();
+        assert_eq!(run.join().unwrap().unwrap().0.ended, Ended::Cancelled, "the sweep left the other run alone");
+        let (groups, status, exists) = made.expect("no group of this run was found");
+        assert!(groups >= 1 && !exists, "{groups} groups were swept");
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9));
+    });
+}

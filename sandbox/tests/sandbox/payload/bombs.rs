@@ -1,0 +1,203 @@
+//! The part of the payload that takes all it can get, or does not go.
+//!
+//! Each one is bounded, so that it does no harm where nothing holds it: it then says `escaped` and ends.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::FromRawFd;
+use std::time::Duration;
+
+use super::{c, c_int, errno, fork, setsid, signal, syscall};
+
+unsafe extern "C" {
+    fn kill(pid: c_int, signal: c_int) -> c_int;
+    fn waitpid(pid: c_int, status: *mut c_int, options: c_int) -> c_int;
+    fn vfork() -> c_int;
+}
+
+const SIGSTOP: c_int = 19;
+const MIB: usize = 1 << 20;
+/// Nothing takes more than this.
+const MOST_MIB: usize = 256;
+const MOST_FILES: usize = 20_000;
+const MOST_PROCESSES: usize = 2000;
+
+pub(crate) fn explode(kind: &[&str]) {
+    match kind {
+        ["fork"] => forks(),
+        ["threads"] => threads(),
+        ["memory"] => {
+            let mut taken: Vec<Vec<u8>> = Vec::new();
+            fill(|| {
+                taken.push(vec![1; MIB]);
+                Ok(())
+            });
+        }
+        ["memory-of-many"] => many(),
+        ["memfd"] => {
+            let mut taken: Vec<File> = Vec::new();
+            fill(|| {
+                // SAFETY: 319 is memfd_create; the name outlives the call.
+                let fd = unsafe { syscall(319, c("bomb").as_ptr(), 0i64) };
+                // SAFETY: a new descriptor has no other owner.
+                let mut file = unsafe { File::from_raw_fd(i32::try_from(fd).unwrap()) };
+                file.write_all(&vec![1; MIB])?;
+                taken.push(file);
+                Ok(())
+            });
+        }
+        ["write", path] => {
+            let mut file = File::create(path).unwrap();
+            let mut written = 0;
+            fill(|| {
+                file.write_all(&vec![1; MIB])?;
+                written += 1;
+                // What waits to be written can't be given back when memory is short.
+                if written % 8 == 0 { file.sync_data() } else { Ok(()) }
+            });
+        }
+        ["files", directory] => {
+            for number in 0..MOST_FILES {
+                if let Err(error) = File::create(format!("{directory}/{number}")) {
+                    return println!("held: after {number} files: {error}");
+                }
+            }
+            println!("escaped: {MOST_FILES} files");
+        }
+        ["flood"] => {
+            for _ in 0..3 {
+                // SAFETY: one thread, so nothing is locked in the child.
+                unsafe { fork() };
+            }
+            let line = [b'x'; 65536];
+            loop {
+                let written = std::io::stdout().write_all(&line).and_then(|()| std::io::stderr().write_all(&line));
+                if written.is_err() {
+                    return;
+                }
+            }
+        }
+        ["stopped"] => {
+            // SAFETY: integers; the processes of this namespace but for process 1 and this one, then this one.
+            unsafe {
+                if fork() == 0 {
+                    forever();
+                }
+                kill(-1, SIGSTOP);
+                kill(std::process::id() as c_int, SIGSTOP);
+            }
+            println!("escaped: went on after SIGSTOP");
+        }
+        ["daemons"] => daemons(),
+        ["vfork"] => {
+            // SAFETY: the child only sleeps; its parent, which shares its memory, does not go on meanwhile.
+            if unsafe { vfork() } == 0 {
+                forever();
+            }
+        }
+        ["orphans"] => orphans(),
+        other => panic!("unknown bomb {other:?}"),
+    }
+}
+
+fn forever() -> ! {
+    // SAFETY: 1 is the constant for ignoring a signal.
+    unsafe { (1..32).for_each(|number| _ = signal(number, 1)) };
+    loop {
+        std::thread::sleep(Duration::from_secs(3600));
+    }
+}
+
+/// Takes a MiB again and again.
+fn fill(mut take: impl FnMut() -> std::io::Result<()>) {
+    for taken in 0..MOST_MIB {
+        if let Err(error) = take() {
+            return println!("held: after {taken} MiB: {error}");
+        }
+    }
+    println!("escaped: {MOST_MIB} MiB");
+}
+
+/// Every process that comes into being makes more, and none goes.
+fn forks() {
+    let mut refused = false;
+    let mut made = 0;
+    while made < MOST_PROCESSES {
+        // SAFETY: one thread, so nothing is locked in the child.
+        match unsafe { fork() } {
+            -1 if !refused => {
+                println!("held: {}", errno());
+                refused = true;
+            }
+            -1 => std::thread::sleep(Duration::from_millis(1)),
+            0 => refused = true,
+            _ => made += 1,
+        }
+    }
+    println!("escaped: {made} processes");
+}
+
+fn threads() {
+    let wait = || std::thread::sleep(Duration::from_secs(3600));
+    for made in 0..MOST_PROCESSES {
+        if let Err(error) = std::thread::Builder::new().stack_size(64 << 10).spawn(wait) {
+            println!("held: after {made} threads: {error}");
+            wait();
+        }
+    }
+    println!("escaped: {MOST_PROCESSES} threads");
+}
+
+/// Eight processes that each stay below the limit.
+fn many() {
+    for _ in 0..8 {
+        // SAFETY: one thread, so nothing is locked in the child.
+        if unsafe { fork() } == 0 {
+            let taken = vec![1u8; MOST_MIB / 8 * MIB];
+            std::thread::sleep(Duration::from_secs(1));
+            std::process::exit(i32::from(taken[MIB] != 1));
+        }
+    }
+    let mut status = 0;
+    // SAFETY: a live integer.
+    while unsafe { waitpid(-1, &mut status, 0) } > 0 {}
+    println!("escaped: {MOST_MIB} MiB");
+}
+
+/// Leaves processes that have cut every tie, and goes.
+fn daemons() {
+    for _ in 0..4 {
+        // SAFETY: one thread, so nothing is locked in the children; no arguments.
+        unsafe {
+            if fork() == 0 {
+                setsid();
+                if fork() == 0 {
+                    forever();
+                }
+                std::process::exit(0);
+            }
+        }
+    }
+    println!("left daemons");
+}
+
+/// Many children of children, which only process 1 is left to reap.
+fn orphans() {
+    let mut made = 0;
+    while made < MOST_PROCESSES {
+        // SAFETY: one thread, so nothing is locked in the children.
+        unsafe {
+            let child = fork();
+            if child == 0 {
+                fork();
+                std::process::exit(0);
+            }
+            if child > 0 {
+                let mut status = 0;
+                waitpid(child, &mut status, 0);
+                made += 1;
+            }
+        }
+    }
+    println!("{made} orphans");
+}
