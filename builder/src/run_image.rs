@@ -65,7 +65,6 @@ pub fn run_image(
     env.entry("PATH".into()).or_insert_with(|| "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin".into());
     let scratch = MountSource::Scratch { bytes: SCRATCH_BYTES, inodes: 10_000 };
     let spec = Spec {
-        kind: Kind::Run,
         root: roots,
         mounts: vec![Mount { at: "/tmp".into(), source: scratch }],
         argv: run.argv.clone(),
@@ -73,10 +72,9 @@ pub fn run_image(
         cwd: run.workdir.clone(),
         uid: run.user.0,
         gid: run.user.1,
-        hostname: "anneal".into(),
         limits: Limits { wall: WALL, silence: WALL, memory_bytes: 1 << 30, pids: 256, ..Limits::default() },
         probe,
-        writable_root: false,
+        ..Spec::of(Kind::Run)
     };
     Ok(anneal_sandbox::run(&spec, log, cancel)?)
 }

@@ -65,14 +65,11 @@ impl Builder {
             mounts.push(Mount { at: script::OUT.into(), source: MountSource::Output(out.to_owned()) });
         }
         Ok(Spec {
-            kind: if stage.out.is_some() { Kind::Build } else { Kind::Test },
             root: vec![self.root.dir()?],
             mounts,
             argv: vec!["/bin/sh".into(), "-eu".into(), "-c".into(), stage.script.clone()],
             env: stage.env.clone(),
             cwd: script::BUILD.into(),
-            uid: 1000,
-            gid: 1000,
             hostname: stage.variation.hostname().into(),
             limits: Limits {
                 wall: stage.allowance.wall,
@@ -82,9 +79,9 @@ impl Builder {
                 log_bytes: LOG_BYTES,
                 open_files: OPEN_FILES,
                 cpus: stage.allowance.cpus,
+                ..Limits::default()
             },
-            probe: None,
-            writable_root: false,
+            ..Spec::of(if stage.out.is_some() { Kind::Build } else { Kind::Test })
         })
     }
 }

@@ -15,18 +15,10 @@ fn main() -> ExitCode {
     let [root, program, rest @ ..] = args.as_slice() else { return ExitCode::from(2) };
     let runs = rest.first().and_then(|text| text.parse().ok()).unwrap_or(100);
     let spec = Spec {
-        kind: Kind::Build,
         root: vec![PathBuf::from(root)],
-        mounts: Vec::new(),
         argv: vec![program.clone()],
-        env: Default::default(),
-        cwd: "/".into(),
-        uid: 1000,
-        gid: 1000,
-        hostname: "anneal".to_owned(),
         limits: Limits { cpus: 1, ..Limits::default() },
-        probe: None,
-        writable_root: false,
+        ..Spec::of(Kind::Build)
     };
     let mut ours = Vec::new();
     let mut theirs = Vec::new();

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use hierarchy::Hierarchy;
 
-use crate::Limits;
+use crate::{CgroupKind, Limits};
 
 /// How every group begins.
 const PREFIX: &str = "anneal-";
@@ -38,6 +38,8 @@ pub(crate) struct Group {
     pub(crate) missing: Vec<String>,
     /// Whether the number of processes is limited by a group.
     pub(crate) limits_pids: bool,
+    /// Which groups there are.
+    pub(crate) kind: CgroupKind,
 }
 
 impl Group {
@@ -49,11 +51,13 @@ impl Group {
         match hierarchy::find() {
             Hierarchy::None { reason } => group.missing.push(format!("memory: {reason}")),
             Hierarchy::Two { parent } => {
+                group.kind = CgroupKind::V2;
                 if let Err(error) = group.fill_two(&parent.join(&name), limits) {
                     group.missing.push(format!("memory: cannot make a control group in {}: {error}", parent.display()));
                 }
             }
             Hierarchy::One { memory, pids } => {
+                group.kind = CgroupKind::V1;
                 match memory {
                     Some(parent) => {
                         if let Err(error) = group.fill_one(&parent.join(&name), limits) {
@@ -67,6 +71,9 @@ impl Group {
                     group.limits_pids = group.fill_pids(&parent.join(&name), limits).is_ok();
                 }
             }
+        }
+        if group.dirs.is_empty() {
+            group.kind = CgroupKind::None;
         }
         group
     }

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::{CancelToken, Error, Kind, Limits, Result, Spec, program, remove_tree, run};
+use crate::plan::LANDLOCK_ABI;
+use crate::{CancelToken, Error, Kind, Limits, Outcome, Result, Spec, program, remove_tree, run, surroundings};
 
 /// How the init program is asked to look around.
 const LOOK: &str = "--look-around";
@@ -40,13 +41,13 @@ pub struct Report {
 
 /// Runs a sandbox whose payload says what it sees.
 pub fn self_check() -> Report {
-    let kernel = nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned());
-    let mut report = Report { usable: false, kernel: kernel.unwrap_or_default(), findings: Vec::new() };
+    let mut report = Report { usable: false, kernel: surroundings::kernel_release(), findings: Vec::new() };
     match look_around() {
-        Ok((said, not_enforced)) => {
+        Ok((said, outcome)) => {
             report.usable = true;
             report.findings.extend(expected(&said));
-            report.findings.extend(not_enforced.iter().map(|gap| missing(gap)));
+            report.findings.extend(second_wall(outcome.surroundings.landlock_abi));
+            report.findings.extend(outcome.limits_not_enforced.iter().map(|gap| missing(gap)));
         }
         Err(error) => {
             let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
@@ -85,20 +86,38 @@ fn expected(said: &BTreeMap<String, String>) -> Vec<Finding> {
     .collect()
 }
 
+/// What Landlock holds, where there is any; that there is none is a gap and told as one.
+fn second_wall(abi: u32) -> Option<Finding> {
+    let more = [(3, ", truncation"), (5, ", device commands"), (6, ", signals and abstract sockets")];
+    let more: String = more.iter().filter(|(since, _)| abi >= *since).map(|(_, what)| *what).collect();
+    (abi >= LANDLOCK_ABI).then(|| Finding {
+        name: "a second wall holds behind the mounts".to_owned(),
+        holds: true,
+        detail: format!("landlock version {abi}: files{more}"),
+        mend: None,
+    })
+}
+
 /// A finding about something that is not enforced.
 fn missing(gap: &str) -> Finding {
-    let name = gap.split(':').next().unwrap_or(gap);
-    let mend = match name {
+    let name = gap.split(':').next().unwrap_or(gap).to_owned();
+    Finding { name, holds: false, detail: gap.to_owned(), mend: Some(mend(gap).to_owned()) }
+}
+
+/// What to do about something that is not enforced.
+pub(crate) fn mend(gap: &str) -> &'static str {
+    match gap.split(':').next().unwrap_or(gap) {
         "memory" | "pids" => "run as root, or as a systemd service with Delegate=yes",
         "own user" => "run as root, so that each run has a host user of its own",
-        "cpus" => "declare no more processors than this host has, or accept that fewer are shown",
+        "cpus" => "declare no more processors than this host has, or accept that fewer are used",
+        "clocks" => "run a kernel with CONFIG_TIME_NS",
+        "landlock" => "run a kernel from 5.19 on with `landlock` in its list of security modules (`lsm=`)",
         _ => "see docs/sandbox.md",
-    };
-    Finding { name: name.to_owned(), holds: false, detail: gap.to_owned(), mend: Some(mend.to_owned()) }
+    }
 }
 
 /// What the payload said, by name, and what was not enforced.
-fn look_around() -> Result<(BTreeMap<String, String>, Vec<String>)> {
+fn look_around() -> Result<(BTreeMap<String, String>, Outcome)> {
     let failed = |source: std::io::Error| Error::Launch { action: "make a directory", source };
     let pattern = std::env::temp_dir().join("anneal-check-XXXXXX");
     let dir = nix::unistd::mkdtemp(&pattern).map_err(|errno| failed(errno.into()))?;
@@ -107,7 +126,7 @@ fn look_around() -> Result<(BTreeMap<String, String>, Vec<String>)> {
     result
 }
 
-fn look_from(dir: &Path) -> Result<(BTreeMap<String, String>, Vec<String>)> {
+fn look_from(dir: &Path) -> Result<(BTreeMap<String, String>, Outcome)> {
     let failed = |source: std::io::Error| Error::Launch { action: "make a root", source };
     let root = dir.join("root");
     fs::create_dir(&root).map_err(failed)?;
@@ -116,22 +135,14 @@ fn look_from(dir: &Path) -> Result<(BTreeMap<String, String>, Vec<String>)> {
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).map_err(failed)?;
     fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).map_err(failed)?;
     let spec = Spec {
-        kind: Kind::Test,
         root: vec![root],
-        mounts: Vec::new(),
         argv: vec!["/look".to_owned(), LOOK.to_owned()],
-        env: BTreeMap::new(),
-        cwd: "/".into(),
-        uid: 1000,
-        gid: 1000,
-        hostname: "anneal".to_owned(),
         limits: Limits { wall: PATIENCE, cpus: 1, ..Limits::default() },
-        probe: None,
-        writable_root: false,
+        ..Spec::of(Kind::Test)
     };
     let mut log = Vec::new();
     let outcome = run(&spec, &mut log, &CancelToken::new())?;
     let text = String::from_utf8_lossy(&log);
     let said = text.lines().filter_map(|line| line.split_once(": "));
-    Ok((said.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(), outcome.limits_not_enforced))
+    Ok((said.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(), outcome))
 }

@@ -35,6 +35,12 @@ pub enum Error {
         /// The directory.
         path: PathBuf,
     },
+    /// The spec is strict and this host can't enforce all of it.
+    #[error("strict: this host can't enforce {}", gaps.join("; "))]
+    NotEnforced {
+        /// What is not enforced and why, each with what to do about it.
+        gaps: Vec<String>,
+    },
     /// The payload could not be executed.
     #[error(
         "cannot execute `{program}` in the sandbox (looked along PATH unless it has a slash); check that its tree is mounted and its interpreter with it"

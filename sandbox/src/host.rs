@@ -8,6 +8,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::sync::OnceLock;
 
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::{Pid, getegid, geteuid};
@@ -30,6 +31,8 @@ pub struct HostFacts {
     pub cpus: Vec<u32>,
     /// Whether the kernel has time namespaces.
     pub time_namespace: bool,
+    /// Version of the kernel's Landlock interface; 0 where there is none.
+    pub landlock_abi: u32,
 }
 
 impl HostFacts {
@@ -45,8 +48,22 @@ impl HostFacts {
             privileged,
             cpus: choose(&available_cpus(), cpus, slot.number()),
             time_namespace: fs::symlink_metadata("/proc/self/ns/time_for_children").is_ok_and(|m| m.ino() > 0),
+            landlock_abi: landlock_abi(),
         }
     }
+}
+
+/// Asks the kernel once which Landlock it has.
+fn landlock_abi() -> u32 {
+    /// `LANDLOCK_CREATE_RULESET_VERSION`: make nothing, return the version.
+    const VERSION: libc::c_uint = 1;
+    static FOUND: OnceLock<u32> = OnceLock::new();
+    *FOUND.get_or_init(|| {
+        // SAFETY: no attributes are read for a null pointer with size zero.
+        let version =
+            unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0usize, VERSION) };
+        u32::try_from(version).unwrap_or(0)
+    })
 }
 
 /// Whether an id exists in the user namespace of the launcher, which may be a container's.

@@ -13,8 +13,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anneal_sandbox_op::{Op, encode};
 
 use crate::cgroup::Group;
+use crate::plan::LANDLOCK_ABI;
 use crate::slot::Slot;
-use crate::{CancelToken, Error, HostFacts, Outcome, Result, Spec, operations, program};
+use crate::{CancelToken, Error, HostFacts, Outcome, Result, Spec, Surroundings, doctor, operations, program};
 
 /// Runs a payload to its end, whatever ends it. Everything it writes to standard output and error goes to `log`.
 ///
@@ -29,9 +30,12 @@ pub fn run(spec: &Spec, log: &mut dyn Write, cancel: &CancelToken) -> Result<Out
     let mut group = Group::create(&spec.limits);
     let mut not_enforced = std::mem::take(&mut group.missing);
     not_enforced.extend(host_gaps(spec, &host, &group));
+    refuse_gaps(spec, &not_enforced)?;
     let started_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as u64);
     let sandbox = Sandbox::start(&ops, &group, &host)?;
+    let cgroup = group.kind;
     let seen = watch::Watch::new(spec, sandbox, group, log, cancel).run()?;
+    refuse_gaps(spec, &seen.degraded)?;
     not_enforced.extend(seen.degraded);
     Ok(Outcome {
         ended: seen.ended,
@@ -41,6 +45,7 @@ pub fn run(spec: &Spec, log: &mut dyn Write, cancel: &CancelToken) -> Result<Out
         log_bytes: seen.log_bytes,
         confinement: seen.confinement,
         limits_not_enforced: not_enforced,
+        surroundings: Surroundings::gather(&host, cgroup, started_ms, None),
         usage: seen.usage,
         probe: seen.probe,
     })
@@ -58,7 +63,24 @@ fn host_gaps(spec: &Spec, host: &HostFacts, group: &Group) -> Vec<String> {
     if host.cpus.len() < spec.limits.cpus as usize {
         gaps.push(format!("cpus: {} declared, {} available", spec.limits.cpus, host.cpus.len()));
     }
+    if !host.time_namespace {
+        gaps.push("clocks: no time namespaces, so the clocks that count from boot are the host's".to_owned());
+    }
+    if host.landlock_abi < LANDLOCK_ABI {
+        gaps.push(format!(
+            "landlock: version {} of its interface, 2 needed; there is no second wall",
+            host.landlock_abi
+        ));
+    }
     gaps
+}
+
+/// A strict spec is refused where something of it can't be enforced.
+fn refuse_gaps(spec: &Spec, gaps: &[String]) -> Result<()> {
+    if !spec.strict || gaps.is_empty() {
+        return Ok(());
+    }
+    Err(Error::NotEnforced { gaps: gaps.iter().map(|gap| format!("{gap} ({})", doctor::mend(gap))).collect() })
 }
 
 /// A started init program and this side of its pipes.

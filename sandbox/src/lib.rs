@@ -18,6 +18,7 @@ mod plan;
 mod program;
 mod slot;
 mod spec;
+mod surroundings;
 mod sweep;
 
 pub use anneal_sandbox_op::{Confinement, Op, listing};
@@ -29,6 +30,7 @@ pub use launch::run;
 pub use outcome::{Ended, Outcome, ProbeResult, Usage};
 pub use plan::operations;
 pub use spec::{HttpProbe, Kind, Limits, Mount, MountSource, Spec};
+pub use surroundings::{CgroupKind, IdMode, Surroundings};
 pub use sweep::{Swept, remove_tree, sweep};
 
 /// The result of this crate's fallible functions.

@@ -3,6 +3,8 @@
 use anneal_sandbox_op::Confinement;
 use serde::Serialize;
 
+use crate::Surroundings;
+
 /// What ended the payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -19,6 +21,8 @@ pub enum Ended {
     MemoryLimit,
     /// It wrote more than [`crate::Limits::log_bytes`].
     LogLimit,
+    /// It wrote more than [`crate::Limits::output_bytes`] or [`crate::Limits::output_inodes`] to its outputs.
+    OutputLimit,
     /// The caller cancelled it.
     Cancelled,
 }
@@ -32,6 +36,7 @@ impl std::fmt::Display for Ended {
             Self::SilenceLimit => f.write_str("reached its limit of time without output"),
             Self::MemoryLimit => f.write_str("reached its limit of memory"),
             Self::LogLimit => f.write_str("reached its limit of log size"),
+            Self::OutputLimit => f.write_str("reached its limit of output size or files"),
             Self::Cancelled => f.write_str("was cancelled"),
         }
     }
@@ -79,6 +84,8 @@ pub struct Outcome {
     pub confinement: Option<Confinement>,
     /// What was asked for but can't be enforced on this host, each with the reason.
     pub limits_not_enforced: Vec<String>,
+    /// What could not be fixed.
+    pub surroundings: Surroundings,
     /// Processor time and memory, where the payload ended by itself.
     pub usage: Usage,
     /// The answer to the probe, if one was asked for and the payload answered in time.

@@ -1,11 +1,14 @@
 //! From a spec to the list of operations: a pure function, and the whole policy of a sandbox.
 
+mod landlock;
 mod masks;
 mod mounts;
 
 use std::time::Duration;
 
 use anneal_sandbox_op::{Handle, IdMap, Namespace, Op, ProbeRequest, Resource};
+
+pub(crate) use landlock::LANDLOCK_ABI;
 
 use crate::{HostFacts, HttpProbe, Kind, Result, Spec, filter};
 
@@ -20,7 +23,6 @@ const STACK_HARD: u64 = 64 << 20;
 const LOCKED_BYTES: u64 = 64 << 10;
 const QUEUE_BYTES: u64 = 800 << 10;
 const DOMAIN: &str = "(none)";
-const UMASK: u32 = 0o022;
 /// The devices of a sandbox, all without effect on the host.
 const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom", "tty"];
 const SHARED_MEMORY_BYTES: u64 = 64 << 20;
@@ -128,7 +130,7 @@ fn payload(spec: &Spec, host: &HostFacts) -> Result<Vec<Op>> {
     let processes = spec.limits.pids.saturating_add(1);
     let mut ops = vec![
         Op::NewSession,
-        Op::Umask { mask: UMASK },
+        Op::Umask { mask: spec.umask },
         limit(Resource::Core, 0, 0),
         limit(Resource::OpenFiles, spec.limits.open_files, spec.limits.open_files),
         limit(Resource::Processes, processes, processes),
@@ -139,9 +141,10 @@ fn payload(spec: &Spec, host: &HostFacts) -> Result<Vec<Op>> {
     if !host.cpus.is_empty() {
         ops.push(Op::Affinity { cpus: host.cpus.clone() });
     }
-    if spec.kind != Kind::Run {
+    if spec.fixed_addresses.unwrap_or(spec.kind != Kind::Run) {
         ops.push(Op::FixedAddresses);
     }
+    ops.extend(landlock::operation(spec, host)?);
     ops.extend(filter::operations()?);
     ops.push(Op::Exec {
         argv: spec.argv.clone(),

@@ -50,9 +50,9 @@ pub struct Mount {
     pub source: MountSource,
 }
 
-/// What a payload may use before it is ended.
+/// What a payload may use before it is ended. A limit that JSON does not name is the usual one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Time from start to end.
     #[serde(with = "milliseconds", rename = "wall_ms")]
@@ -70,6 +70,13 @@ pub struct Limits {
     pub open_files: u64,
     /// Processors the payload sees and runs on.
     pub cpus: u32,
+    /// Bytes on disk of everything in the output directories together. A host directory has no quota of its own, so
+    /// it is measured again and again while the payload runs; the outcome says how often.
+    pub output_bytes: u64,
+    /// Files and directories in the output directories together, measured likewise.
+    pub output_inodes: u64,
+    /// Bytes a second that are taken from standard output and error; a payload that writes faster waits.
+    pub log_bytes_per_second: u64,
 }
 
 impl Default for Limits {
@@ -82,6 +89,9 @@ impl Default for Limits {
             log_bytes: 64 << 20,
             open_files: 1024,
             cpus: 2,
+            output_bytes: 8 << 30,
+            output_inodes: 1 << 20,
+            log_bytes_per_second: 64 << 20,
         }
     }
 }
@@ -134,6 +144,47 @@ pub struct Spec {
     /// Whether `/` can be written; what is written is gone afterwards.
     #[serde(default)]
     pub writable_root: bool,
+    /// The mask for the permission bits of new files.
+    #[serde(default = "umask")]
+    pub umask: u32,
+    /// Whether memory is laid out at the same addresses in each run; without a word it is for builds and tests.
+    #[serde(default)]
+    pub fixed_addresses: Option<bool>,
+    /// Whether the outcome lists what was read outside the declared inputs and what of them was never read.
+    #[serde(default)]
+    pub trace: bool,
+    /// Whether to refuse where this host can't enforce a limit or a wall, rather than to say so in the outcome.
+    #[serde(default)]
+    pub strict: bool,
+}
+
+fn umask() -> u32 {
+    0o022
+}
+
+impl Spec {
+    /// What holds where nothing else is said: user 1000, `/` as working directory, the usual limits. A root and an
+    /// `argv` have to be added.
+    pub fn of(kind: Kind) -> Self {
+        Self {
+            kind,
+            root: Vec::new(),
+            mounts: Vec::new(),
+            argv: Vec::new(),
+            env: BTreeMap::new(),
+            cwd: PathBuf::from("/"),
+            uid: 1000,
+            gid: 1000,
+            hostname: "anneal".to_owned(),
+            limits: Limits::default(),
+            probe: None,
+            writable_root: false,
+            umask: umask(),
+            fixed_addresses: None,
+            trace: false,
+            strict: false,
+        }
+    }
 }
 
 /// Durations as whole milliseconds.

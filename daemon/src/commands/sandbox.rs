@@ -95,18 +95,13 @@ fn spec(root: PathBuf, args: &RunArgs) -> Spec {
     let wall = Duration::from_secs(args.timeout);
     let scratch = MountSource::Scratch { bytes: SCRATCH_BYTES, inodes: SCRATCH_INODES };
     Spec {
-        kind: Kind::Run,
         root: vec![root],
         mounts: vec![Mount { at: "/tmp".into(), source: scratch }],
         argv: args.argv.clone(),
         env,
         cwd: args.cwd.clone(),
-        uid: 1000,
-        gid: 1000,
-        hostname: "anneal".to_owned(),
         limits: Limits { wall, silence: wall, ..Limits::default() },
-        probe: None,
-        writable_root: false,
+        ..Spec::of(Kind::Run)
     }
 }
 

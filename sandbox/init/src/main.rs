@@ -8,6 +8,7 @@
 
 mod control;
 mod enter;
+mod landlock;
 mod look;
 mod mounts;
 mod payload;

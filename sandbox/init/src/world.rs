@@ -11,7 +11,7 @@ use crate::control::Control;
 use crate::mounts::Root;
 use crate::reaper;
 use crate::syscall::{Fault, Side};
-use crate::{enter, payload, privilege, syscall};
+use crate::{enter, landlock, payload, privilege, syscall};
 
 /// Whether this process goes on with the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +71,9 @@ impl World {
             Op::DropPrivileges => privilege::drop_all(),
             Op::NewSession => payload::new_session(),
             Op::Limit { resource, soft, hard } => payload::limit(*resource, *soft, *hard),
+            Op::Landlock { abi, read, write, devices, scopes } => {
+                landlock::restrict(*abi, read, write, devices, scopes)
+            }
             Op::Seccomp { program, .. } => privilege::seccomp(program),
             Op::Exec { argv, env, cwd } => {
                 payload::prepare(cwd)?;

@@ -10,6 +10,6 @@ mod text;
 mod wire;
 
 pub use event::{Confinement, Event, Failure, ProbeAnswer};
-pub use op::{Handle, IdMap, Namespace, Op, ProbeRequest, Resource};
+pub use op::{Handle, IdMap, Namespace, Op, ProbeRequest, Resource, Scope};
 pub use text::listing;
 pub use wire::{MAX_MESSAGE, WireError, decode, encode, frame_length};

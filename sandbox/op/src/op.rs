@@ -68,6 +68,16 @@ pub enum Resource {
     Queues,
 }
 
+/// Something that reaches only processes behind the same wall.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scope {
+    /// Connections to abstract sockets.
+    AbstractSockets,
+    /// Signals.
+    Signals,
+}
+
 /// An HTTP request made to the payload from inside its own network namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProbeRequest {
@@ -242,6 +252,20 @@ pub enum Op {
         soft: u64,
         /// Hard limit.
         hard: u64,
+    },
+    /// Let the payload reach files only beneath these places, whatever handle it gets hold of. What a version of the
+    /// kernel's interface does not know is left out.
+    Landlock {
+        /// The version: 2 renames across directories, 3 truncation, 5 commands to devices, 6 scopes.
+        abi: u32,
+        /// Where files can be read and executed.
+        read: Vec<String>,
+        /// Where everything but devices can be made, changed and removed as well.
+        write: Vec<String>,
+        /// Where devices can be written and given commands.
+        devices: Vec<String>,
+        /// What can't leave the sandbox.
+        scopes: Vec<Scope>,
     },
     /// Install a filter of system calls.
     Seccomp {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Handle, IdMap, Namespace, Op, ProbeRequest, Resource};
+use crate::{Handle, IdMap, Namespace, Op, ProbeRequest, Resource, Scope};
 
 /// A whole list, one operation a line.
 pub fn listing(ops: &[Op]) -> String {
@@ -52,6 +52,15 @@ impl fmt::Display for Resource {
     }
 }
 
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AbstractSockets => "abstract-sockets",
+            Self::Signals => "signals",
+        })
+    }
+}
+
 impl fmt::Display for ProbeRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { port, path, ready_within_ms, stop_signal, stop_within_ms } = self;
@@ -87,6 +96,11 @@ impl fmt::Display for Op {
             Self::Start { probe: Some(probe) } => write!(f, "start probe {probe}"),
             Self::NewSession => f.write_str("new-session"),
             Self::Limit { resource, soft, hard } => write!(f, "limit {resource} {soft} {hard}"),
+            Self::Landlock { abi, read, write, devices, scopes } => {
+                write!(f, "landlock version {abi} read {read:?} write {write:?} devices {devices:?}")?;
+                let scopes: Vec<String> = scopes.iter().map(ToString::to_string).collect();
+                if scopes.is_empty() { Ok(()) } else { write!(f, " scopes {}", scopes.join(",")) }
+            }
             Self::Seccomp { summary, .. } => write!(f, "seccomp {summary}"),
             Self::Exec { argv, env, cwd } => write!(f, "exec {argv:?} in {cwd:?} env {env:?}"),
             mount => mount_text(mount, f),

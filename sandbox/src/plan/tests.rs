@@ -12,14 +12,13 @@ use crate::{Error, HostFacts, HttpProbe, Kind, Limits, Mount, MountSource, Spec,
 
 fn host() -> HostFacts {
     let (outside_uid, outside_gid) = (4_200_003, 4_200_003);
-    HostFacts { outside_uid, outside_gid, privileged: true, cpus: vec![0, 1], time_namespace: true }
+    HostFacts { outside_uid, outside_gid, privileged: true, cpus: vec![0, 1], time_namespace: true, landlock_abi: 7 }
 }
 
 fn spec(kind: Kind) -> Spec {
     let mount = |at: &str, source| Mount { at: at.into(), source };
     let scratch = |bytes| MountSource::Scratch { bytes, inodes: 1 << 20 };
     Spec {
-        kind,
         root: vec!["/store/trees/build-root".into()],
         mounts: vec![
             mount("/sysroot", MountSource::Trees(vec!["/store/trees/musl".into(), "/store/trees/zlib".into()])),
@@ -32,12 +31,7 @@ fn spec(kind: Kind) -> Spec {
         argv: ["/bin/sh", "-eu", "-c", "make"].map(str::to_owned).to_vec(),
         env: BTreeMap::from([("PATH", "/usr/bin:/bin"), ("TZ", "UTC")].map(|(n, v)| (n.to_owned(), v.to_owned()))),
         cwd: "/build".into(),
-        uid: 1000,
-        gid: 1000,
-        hostname: "anneal".to_owned(),
-        limits: Limits::default(),
-        probe: None,
-        writable_root: false,
+        ..Spec::of(kind)
     }
 }
 
@@ -63,8 +57,14 @@ fn a_test_is_made_by_these_operations_without_root() {
     spec.root.push("/store/trees/more".into());
     spec.mounts.truncate(1);
     spec.cwd = "/".into();
-    let host =
-        HostFacts { outside_uid: 501, outside_gid: 20, privileged: false, cpus: Vec::new(), time_namespace: false };
+    let host = HostFacts {
+        outside_uid: 501,
+        outside_gid: 20,
+        privileged: false,
+        cpus: Vec::new(),
+        time_namespace: false,
+        landlock_abi: 2,
+    };
     check("test.txt", &listing(&operations(&spec, &host).unwrap()));
 }
 

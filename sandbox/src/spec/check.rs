@@ -11,6 +11,8 @@ const HOSTNAME_LIMIT: usize = 64;
 /// More processors than any machine this runs on.
 const CPU_LIMIT: u32 = 4096;
 const LAST_SIGNAL: i32 = 64;
+/// Every permission bit.
+const UMASK_LIMIT: u32 = 0o777;
 
 fn wrong<T>(field: impl Into<String>, found: impl ToString, expected: &'static str) -> Result<T> {
     Err(Error::Spec { field: field.into(), found: found.to_string(), expected })
@@ -79,6 +81,9 @@ impl Spec {
                 return wrong(field, id, "an id that is not the kernel's word for none");
             }
         }
+        if self.umask > UMASK_LIMIT {
+            return wrong("umask", format!("{:#o}", self.umask), "permission bits, at most 0o777");
+        }
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
         if self.hostname.is_empty() || self.hostname.len() > HOSTNAME_LIMIT || !self.hostname.chars().all(plain) {
             return wrong("hostname", &self.hostname, "1 to 64 letters, digits, dots and dashes");
@@ -99,6 +104,9 @@ impl Spec {
             ("limits.log_bytes", limits.log_bytes),
             ("limits.open_files", limits.open_files),
             ("limits.cpus", limits.cpus.into()),
+            ("limits.output_bytes", limits.output_bytes),
+            ("limits.output_inodes", limits.output_inodes),
+            ("limits.log_bytes_per_second", limits.log_bytes_per_second),
         ] {
             positive(field, value)?;
         }

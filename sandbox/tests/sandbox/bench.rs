@@ -87,21 +87,16 @@ impl Bench {
             log_bytes: 4 * MIB,
             open_files: 256,
             cpus: 1,
+            ..Limits::default()
         };
         let scratch = MountSource::Scratch { bytes: 16 * MIB, inodes: 1000 };
         let spec = Spec {
-            kind: Kind::Build,
             root: vec![root],
             mounts: vec![Mount { at: "/tmp".into(), source: scratch }],
-            argv: Vec::new(),
             env: BTreeMap::from([("PATH".to_owned(), "/".to_owned())]),
             cwd: "/tmp".into(),
-            uid: 1000,
-            gid: 1000,
-            hostname: "anneal".to_owned(),
             limits,
-            probe: None,
-            writable_root: false,
+            ..Spec::of(Kind::Build)
         };
         Self { dir, spec }
     }

@@ -7,18 +7,10 @@ use crate::{Error, HttpProbe, Kind, Limits, Mount, MountSource, Spec};
 
 fn good() -> Spec {
     Spec {
-        kind: Kind::Build,
         root: vec!["/trees/root".into()],
         mounts: vec![Mount { at: "/src".into(), source: MountSource::Trees(vec!["/trees/src".into()]) }],
         argv: vec!["/bin/sh".to_owned()],
-        env: BTreeMap::new(),
-        cwd: "/".into(),
-        uid: 1000,
-        gid: 1000,
-        hostname: "anneal".to_owned(),
-        limits: Limits::default(),
-        probe: None,
-        writable_root: false,
+        ..Spec::of(Kind::Build)
     }
 }
 
@@ -58,6 +50,9 @@ fn a_limit_of_zero_is_refused() {
     check("limits.log_bytes", |spec| spec.limits.log_bytes = 0);
     check("limits.open_files", |spec| spec.limits.open_files = 0);
     check("limits.cpus", |spec| spec.limits.cpus = 0);
+    check("limits.output_bytes", |spec| spec.limits.output_bytes = 0);
+    check("limits.output_inodes", |spec| spec.limits.output_inodes = 0);
+    check("limits.log_bytes_per_second", |spec| spec.limits.log_bytes_per_second = 0);
     check("limits.cpus", |spec| spec.limits.cpus = super::CPU_LIMIT + 1);
     check("mounts[0].source.bytes", |spec| spec.mounts[0].source = MountSource::Scratch { bytes: 0, inodes: 1 });
     check("mounts[0].source.inodes", |spec| spec.mounts[0].source = MountSource::Scratch { bytes: 1, inodes: 0 });
