@@ -110,6 +110,7 @@ pub(crate) fn mend(gap: &str) -> &'static str {
         "memory" | "pids" => "run as root, or as a systemd service with Delegate=yes",
         "own user" => "run as root, so that each run has a host user of its own",
         "cpus" => "declare no more processors than this host has, or accept that fewer are used",
+        "outputs" => "run as root, which may read what a payload has closed",
         "clocks" => "run a kernel with CONFIG_TIME_NS",
         "landlock" => "run a kernel from 5.19 on with `landlock` in its list of security modules (`lsm=`)",
         _ => "see docs/sandbox.md",

@@ -1,6 +1,8 @@
 //! Starts a sandbox, stays with it, and comes back when nothing of it is alive.
 
 mod failure;
+mod outputs;
+mod rate;
 mod stage;
 mod watch;
 
@@ -27,6 +29,7 @@ pub fn run(spec: &Spec, log: &mut dyn Write, cancel: &CancelToken) -> Result<Out
     let host = HostFacts::gather(&slot, spec.limits.cpus);
     let ops = operations(spec, &host)?;
     stage::prepare(spec, &host)?;
+    let outputs = outputs::Meter::open(spec)?;
     let mut group = Group::create(&spec.limits);
     let mut not_enforced = std::mem::take(&mut group.missing);
     not_enforced.extend(host_gaps(spec, &host, &group));
@@ -34,7 +37,8 @@ pub fn run(spec: &Spec, log: &mut dyn Write, cancel: &CancelToken) -> Result<Out
     let started_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as u64);
     let sandbox = Sandbox::start(&ops, &group, &host)?;
     let cgroup = group.kind;
-    let seen = watch::Watch::new(spec, sandbox, group, log, cancel).run()?;
+    let checked = outputs.every_ms();
+    let seen = watch::Watch::new(spec, sandbox, group, outputs, log, cancel).run()?;
     refuse_gaps(spec, &seen.degraded)?;
     not_enforced.extend(seen.degraded);
     Ok(Outcome {
@@ -45,7 +49,7 @@ pub fn run(spec: &Spec, log: &mut dyn Write, cancel: &CancelToken) -> Result<Out
         log_bytes: seen.log_bytes,
         confinement: seen.confinement,
         limits_not_enforced: not_enforced,
-        surroundings: Surroundings::gather(&host, cgroup, started_ms, None),
+        surroundings: Surroundings::gather(&host, cgroup, started_ms, checked),
         usage: seen.usage,
         probe: seen.probe,
     })

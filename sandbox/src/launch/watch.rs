@@ -12,6 +12,8 @@ use nix::sys::wait::waitpid;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
+use super::outputs::Meter;
+use super::rate::Rate;
 use super::{Sandbox, failure, launch};
 use crate::cgroup::Group;
 use crate::{CancelToken, Ended, Error, Limits, ProbeResult, Result, Spec, Usage};
@@ -39,11 +41,13 @@ pub(super) struct Watch<'a> {
     spec: &'a Spec,
     sandbox: Sandbox,
     group: Group,
+    outputs: Meter,
     log: &'a mut dyn Write,
     cancel: &'a CancelToken,
     started: Instant,
     last_output: Instant,
     log_bytes: u64,
+    rate: Rate,
     log_open: bool,
     /// Bytes of events that are not whole yet.
     pending: Vec<u8>,
@@ -64,6 +68,7 @@ impl<'a> Watch<'a> {
         spec: &'a Spec,
         sandbox: Sandbox,
         group: Group,
+        outputs: Meter,
         log: &'a mut dyn Write,
         cancel: &'a CancelToken,
     ) -> Self {
@@ -72,11 +77,13 @@ impl<'a> Watch<'a> {
             spec,
             sandbox,
             group,
+            outputs,
             log,
             cancel,
             started: now,
             last_output: now,
             log_bytes: 0,
+            rate: Rate::new(spec.limits.log_bytes_per_second, now),
             log_open: true,
             pending: Vec::new(),
             init: None,
@@ -120,19 +127,20 @@ impl<'a> Watch<'a> {
     }
 
     /// Sleeps until there is something to read or to look at.
-    fn poll(&self) -> Result<(bool, bool)> {
+    fn poll(&mut self) -> Result<(bool, bool)> {
+        let takes_log = self.log_open && self.rate.available(Instant::now()) > 0;
         let limits: &Limits = &self.spec.limits;
         let next = [
             (self.started + limits.wall).saturating_duration_since(Instant::now()),
             (self.last_output + limits.silence).saturating_duration_since(Instant::now()),
-            TICK,
+            if takes_log || !self.log_open { TICK } else { TICK.min(self.rate.pause()) },
         ];
         let wait = next.into_iter().min().unwrap_or(TICK).as_millis().saturating_add(1);
         let mut watched = [
             PollFd::new(self.sandbox.control.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.sandbox.log.as_fd(), PollFlags::POLLIN),
         ];
-        let count = if self.log_open { 2 } else { 1 };
+        let count = if takes_log { 2 } else { 1 };
         let watched = watched.get_mut(..count).unwrap_or_default();
         match poll(watched, PollTimeout::from(u16::try_from(wait).unwrap_or(u16::MAX))) {
             Ok(_) | Err(nix::Error::EINTR) => {}
@@ -156,6 +164,8 @@ impl<'a> Watch<'a> {
                 Some(Ended::SilenceLimit)
             } else if self.group.out_of_memory() {
                 Some(Ended::MemoryLimit)
+            } else if self.outputs.look(Instant::now()) {
+                Some(Ended::OutputLimit)
             } else {
                 self.log_error.is_some().then_some(Ended::Cancelled)
             };
@@ -176,11 +186,14 @@ impl<'a> Watch<'a> {
 
     fn read_log(&mut self) -> Result<()> {
         let mut chunk = vec![0; CHUNK];
-        match nix::unistd::read(&self.sandbox.log, &mut chunk) {
+        let most = usize::try_from(self.rate.available(Instant::now())).unwrap_or(CHUNK).min(CHUNK);
+        let chunk = chunk.get_mut(..most).unwrap_or_default();
+        match nix::unistd::read(&self.sandbox.log, &mut *chunk) {
             Ok(0) => self.log_open = false,
             Ok(length) => {
                 let left = self.spec.limits.log_bytes.saturating_sub(self.log_bytes);
                 self.log_bytes = self.log_bytes.saturating_add(length as u64);
+                self.rate.take(length as u64);
                 self.last_output = Instant::now();
                 let kept = usize::try_from(left).unwrap_or(usize::MAX).min(length);
                 if self.log_error.is_none()
@@ -266,6 +279,8 @@ impl<'a> Watch<'a> {
 
     /// Takes what is still in the pipe.
     fn drain(&mut self) -> Result<()> {
+        // Nobody writes any more, and a pipe holds little.
+        self.rate = Rate::new(u64::MAX, Instant::now());
         while self.log_open {
             let before = self.log_bytes;
             self.read_log()?;
@@ -284,6 +299,10 @@ impl<'a> Watch<'a> {
             return Err(Error::Control { reason: "the payload was executed and nobody said what holds it".to_owned() });
         }
         let over_memory = self.group.out_of_memory();
+        let over_outputs = (self.stopped.is_none() && self.outputs.look_at_all()).then_some(Ended::OutputLimit);
+        if self.outputs.unreadable {
+            self.degraded.push("outputs: a directory the launcher may not read was not measured".to_owned());
+        }
         let mut seen = Seen {
             ended: Ended::Cancelled,
             exec_ns: self.exec_ns.unwrap_or(now),
@@ -310,7 +329,7 @@ impl<'a> Watch<'a> {
         };
         let over_log = (self.log_bytes > self.spec.limits.log_bytes).then_some(Ended::LogLimit);
         let memory = over_memory.then_some(Ended::MemoryLimit);
-        seen.ended = match (self.stopped.or(memory).or(over_log), self.failed, by_itself) {
+        seen.ended = match (self.stopped.or(memory).or(over_log).or(over_outputs), self.failed, by_itself) {
             (Some(reason), _, _) => reason,
             (None, Some(failed), _) => return Err(failure::explain(self.spec, failed)),
             (None, None, Some(ended)) => ended,

@@ -8,7 +8,7 @@ use anneal_sandbox_op::listing;
 
 use super::operations;
 use crate::plan::mounts::MAX_LAYERS;
-use crate::{Error, HostFacts, HttpProbe, Kind, Limits, Mount, MountSource, Spec, filter};
+use crate::{Error, HostFacts, HttpProbe, Kind, Mount, MountSource, Spec, filter};
 
 fn host() -> HostFacts {
     let (outside_uid, outside_gid) = (4_200_003, 4_200_003);

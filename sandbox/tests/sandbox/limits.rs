@@ -62,6 +62,47 @@ fn forking_stops_at_the_limit_of_processes() {
 }
 
 #[test]
+fn an_output_that_grows_past_its_limit_ends_the_run_soon() {
+    needs_sandbox!();
+    let mut bench = Bench::new();
+    let out = bench.output("/out");
+    bench.spec.limits.output_bytes = 8 << 20;
+    let start = Instant::now();
+    let (outcome, log) = bench.run(&["fill", "/out"]).unwrap();
+    assert_eq!(outcome.ended, Ended::OutputLimit, "{log}");
+    assert!(start.elapsed() < GRACE, "{:?}", start.elapsed());
+    assert!(outcome.surroundings.outputs_checked_every_ms.is_some());
+    assert!(std::fs::read_dir(out).unwrap().count() >= 7);
+}
+
+#[test]
+fn files_beyond_the_limit_of_an_output_are_noticed_even_when_the_payload_is_done() {
+    needs_sandbox!();
+    let mut bench = Bench::new();
+    bench.output("/out");
+    bench.spec.limits.output_inodes = 100;
+    assert!(bench.run(&["many", "/out", "100"]).unwrap().0.succeeded());
+    let mut bench = Bench::new();
+    bench.output("/out");
+    bench.spec.limits.output_inodes = 100;
+    assert_eq!(bench.run(&["many", "/out", "101"]).unwrap().0.ended, Ended::OutputLimit);
+}
+
+#[test]
+fn a_log_is_taken_no_faster_than_its_rate_and_nothing_of_it_is_lost() {
+    needs_sandbox!();
+    let mut bench = Bench::new();
+    bench.spec.limits.log_bytes_per_second = 200_000;
+    bench.spec.limits.log_bytes = 300_000;
+    let start = Instant::now();
+    let (outcome, log) = bench.run(&["flood"]).unwrap();
+    assert_eq!(outcome.ended, Ended::LogLimit);
+    assert_eq!(log.len(), 300_000);
+    // A burst of a tenth of a second comes at once.
+    assert!(start.elapsed() > Duration::from_millis(1200), "{:?}", start.elapsed());
+}
+
+#[test]
 fn cancelling_ends_a_run_and_a_run_that_starts_later() {
     needs_sandbox!();
     let bench = Bench::new();

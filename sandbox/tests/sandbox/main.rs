@@ -15,3 +15,4 @@ mod isolation;
 mod lifecycle;
 mod limits;
 mod rootless;
+mod walls;

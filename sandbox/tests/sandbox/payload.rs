@@ -7,6 +7,8 @@
 mod bombs;
 #[path = "payload/outward.rs"]
 mod outward;
+#[path = "payload/walls.rs"]
+mod walls;
 
 use std::ffi::CString;
 use std::io::{Read, Write};
@@ -119,6 +121,18 @@ fn main() {
         }
         ["forks"] => forks(),
         ["bomb", kind @ ..] => bombs::explode(kind),
+        ["fill", dir] => {
+            // Files of a MiB until something ends it.
+            for number in 0.. {
+                std::fs::write(format!("{dir}/{number}"), vec![1; 1 << 20]).unwrap();
+            }
+        }
+        ["many", dir, count] => {
+            for number in 0..count.parse().unwrap() {
+                std::fs::write(format!("{dir}/{number}"), "").unwrap();
+            }
+        }
+        ["walls", rest @ ..] => walls::report(rest),
         ["serve", port] => serve(port.parse().unwrap()),
         ["crash"] => std::process::abort(),
         other => panic!("unknown order {other:?}"),

@@ -1,9 +1,8 @@
 //! One mistake each, and the field it is named by.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::{Error, HttpProbe, Kind, Limits, Mount, MountSource, Spec};
+use crate::{Error, HttpProbe, Kind, Mount, MountSource, Spec};
 
 fn good() -> Spec {
     Spec {

@@ -1,0 +1,207 @@
+//! How much is in the output directories of a run, measured while the payload goes on writing to them.
+//!
+//! An output is a host directory, and a directory has no quota of its own on most file systems. So it is walked again
+//! and again, a bounded piece of work at a time, and once more after the last process is dead. The walk holds one
+//! directory open at a time and goes by handles beneath the output, never through a link, since the payload changes
+//! everything under its feet. What it can't see: a file that is unlinked and still open, until it is closed.
+
+use std::collections::BTreeSet;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use nix::dir::{Dir, OwningIter};
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat2};
+use nix::sys::stat::{Mode, SFlag, fstatat};
+
+use super::launch;
+use crate::{Limits, MountSource, Result, Spec};
+
+/// The first look, and the shortest pause between two.
+pub(super) const EVERY: Duration = Duration::from_millis(250);
+/// The longest pause; with it and the work itself a limit is noticed within two seconds.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// A pause is this many times as long as the work before it.
+const REST: u32 = 4;
+/// Work done at once, and the pause after it while a walk is not at its end.
+const PIECE: Duration = Duration::from_millis(10);
+const BREATH: Duration = Duration::from_millis(20);
+/// Entries between two looks at the clock.
+const ENTRIES: u32 = 128;
+/// Bytes of a block in `st_blocks`.
+const BLOCK: u64 = 512;
+/// The kernel takes no longer path at once.
+const PATH_LIMIT: usize = 4000;
+
+/// A directory by its name in another; the root has no name.
+#[derive(Debug)]
+struct Place {
+    above: Option<(Rc<Place>, std::ffi::CString)>,
+}
+
+/// One walk through all outputs.
+#[derive(Debug, Default)]
+struct Walk {
+    /// Directories still to be read, with the output they are in.
+    waiting: Vec<(usize, Rc<Place>)>,
+    current: Option<Current>,
+    bytes: u64,
+    inodes: u64,
+    /// Files with several names that have been counted.
+    linked: BTreeSet<(u64, u64)>,
+    spent: Duration,
+}
+
+#[derive(Debug)]
+struct Current {
+    output: usize,
+    place: Rc<Place>,
+    entries: OwningIter,
+    handle: OwnedFd,
+}
+
+/// The outputs of one run.
+#[derive(Debug)]
+pub(super) struct Meter {
+    outputs: Vec<OwnedFd>,
+    bytes: u64,
+    inodes: u64,
+    walk: Walk,
+    next: Instant,
+    over: bool,
+    /// Whether a directory could not be opened, as happens where the payload and the launcher are the same user.
+    pub(super) unreadable: bool,
+}
+
+impl Meter {
+    /// Takes a handle of each output.
+    pub(super) fn open(spec: &Spec) -> Result<Self> {
+        let Limits { output_bytes: bytes, output_inodes: inodes, .. } = spec.limits;
+        let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        let mut outputs = Vec::new();
+        for mount in &spec.mounts {
+            if let MountSource::Output(path) = &mount.source {
+                let handle = open(path, flags, Mode::empty()).map_err(|e| launch("open an output")(e.into()))?;
+                outputs.push(handle);
+            }
+        }
+        let next = Instant::now() + EVERY;
+        Ok(Self { outputs, bytes, inodes, walk: Walk::default(), next, over: false, unreadable: false })
+    }
+
+    /// How often outputs are measured; `None` where there is none.
+    pub(super) fn every_ms(&self) -> Option<u64> {
+        (!self.outputs.is_empty()).then_some(EVERY.as_millis() as u64)
+    }
+
+    /// Goes on with the walk if it is time to. Whether a limit is passed.
+    pub(super) fn look(&mut self, now: Instant) -> bool {
+        if !self.over && !self.outputs.is_empty() && now >= self.next {
+            if self.walk.waiting.is_empty() && self.walk.current.is_none() {
+                self.begin();
+            }
+            let done = self.go_on(Some(now + PIECE));
+            let after = Instant::now();
+            self.walk.spent += after.saturating_duration_since(now);
+            let pause = if done { (self.walk.spent * REST).clamp(EVERY, LONGEST_PAUSE) } else { BREATH };
+            self.next = after + pause;
+        }
+        self.over
+    }
+
+    /// One whole walk, for when nothing writes any more. Whether a limit is passed.
+    pub(super) fn look_at_all(&mut self) -> bool {
+        if !self.over {
+            self.begin();
+            self.go_on(None);
+        }
+        self.over
+    }
+
+    fn begin(&mut self) {
+        let root = Rc::new(Place { above: None });
+        let waiting = (0..self.outputs.len()).map(|output| (output, root.clone())).collect();
+        self.walk = Walk { waiting, ..Walk::default() };
+    }
+
+    /// Walks until the end, a limit, or the time given; true at the end.
+    fn go_on(&mut self, until: Option<Instant>) -> bool {
+        let mut entries = 0;
+        while !self.over {
+            let Some(current) = &mut self.walk.current else {
+                let Some((output, place)) = self.walk.waiting.pop() else { return true };
+                self.walk.current = self.enter(output, place);
+                continue;
+            };
+            match current.entries.next() {
+                Some(Ok(entry)) => count(&mut self.walk, entry.file_name()),
+                // A directory that can't be read to its end is left at that; the next walk comes back to it.
+                Some(Err(_)) | None => self.walk.current = None,
+            }
+            self.over = self.walk.bytes > self.bytes || self.walk.inodes > self.inodes;
+            entries += 1;
+            if entries % ENTRIES == 0 && until.is_some_and(|until| Instant::now() >= until) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Opens a directory; `None` where it has gone or can't be read.
+    fn enter(&mut self, output: usize, place: Rc<Place>) -> Option<Current> {
+        let opened = reopen(self.outputs.get(output)?, &place).and_then(|handle| {
+            let second = handle.try_clone().map_err(|_| nix::Error::EMFILE)?;
+            Ok(Current { output, place, entries: Dir::from_fd(second)?.into_iter(), handle })
+        });
+        // Whatever is not simply gone is something that is not measured.
+        self.unreadable |=
+            opened.as_ref().is_err_and(|error| !matches!(error, nix::Error::ENOENT | nix::Error::ENOTDIR));
+        opened.ok()
+    }
+}
+
+/// Adds one entry of the current directory.
+fn count(walk: &mut Walk, name: &std::ffi::CStr) {
+    let Some(current) = &walk.current else { return };
+    if matches!(name.to_bytes(), b"." | b"..") {
+        return;
+    }
+    let Ok(found) = fstatat(&current.handle, name, AtFlags::AT_SYMLINK_NOFOLLOW) else { return };
+    let is_directory = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR;
+    if is_directory {
+        let place = Place { above: Some((current.place.clone(), name.to_owned())) };
+        walk.waiting.push((current.output, Rc::new(place)));
+    } else if found.st_nlink > 1 && !walk.linked.insert((found.st_dev, found.st_ino)) {
+        return;
+    }
+    walk.inodes = walk.inodes.saturating_add(1);
+    walk.bytes = walk.bytes.saturating_add(u64::try_from(found.st_blocks).unwrap_or(0).saturating_mul(BLOCK));
+}
+
+/// Opens a place beneath an output, in pieces that the kernel takes.
+fn reopen(output: &OwnedFd, place: &Place) -> nix::Result<OwnedFd> {
+    let mut names = Vec::new();
+    let mut at = place;
+    while let Some((above, name)) = &at.above {
+        names.push(name.as_bytes());
+        at = above;
+    }
+    let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_XDEV;
+    let how = OpenHow::new().flags(OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC).resolve(resolve);
+    let mut handle = openat2(output.as_fd(), ".", how)?;
+    let mut path = Vec::new();
+    while let Some(name) = names.pop() {
+        if !path.is_empty() && path.len() + name.len() > PATH_LIMIT {
+            handle = openat2(handle.as_fd(), path.as_slice(), how)?;
+            path.clear();
+        }
+        if !path.is_empty() {
+            path.push(b'/');
+        }
+        path.extend_from_slice(name);
+    }
+    if path.is_empty() { Ok(handle) } else { openat2(handle.as_fd(), path.as_slice(), how) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+//! The part of the payload that tries the second wall and says what it sees of the machine.
+
+use std::fs::{self, OpenOptions};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+
+use super::{c, c_int, errno, fork, setsid, syscall};
+
+unsafe extern "C" {
+    fn prctl(option: c_int, ...) -> c_int;
+    fn kill(pid: c_int, signal: c_int) -> c_int;
+    fn waitpid(pid: c_int, status: *mut c_int, options: c_int) -> c_int;
+    fn getpriority(which: c_int, who: u32) -> c_int;
+    fn umask(mask: u32) -> u32;
+    fn personality(value: u64) -> c_int;
+}
+
+const PR_GET_SECUREBITS: c_int = 27;
+const PR_SET_SECUREBITS: c_int = 28;
+const PR_CAP_AMBIENT: c_int = 47;
+
+pub(crate) fn report(what: &[&str]) {
+    match what {
+        ["secure-bits"] => secure_bits(),
+        ["work", dirs @ ..] => dirs.iter().for_each(|dir| work(dir)),
+        ["together"] => together(),
+        ["varied", inputs] => varied(inputs),
+        ["sys"] => sys(),
+        other => panic!("unknown order {other:?}"),
+    }
+}
+
+fn secure_bits() {
+    // SAFETY: integers only.
+    unsafe {
+        println!("bits: {:#x}", prctl(PR_GET_SECUREBITS));
+        for bits in [0u64, 1 << 4, 0b10_1111] {
+            super::verdict(&format!("secure bits {bits:#x}"), prctl(PR_SET_SECUREBITS, bits, 0u64, 0u64, 0u64).into());
+        }
+        super::verdict("raise an ambient capability", prctl(PR_CAP_AMBIENT, 2u64, 0u64, 0u64, 0u64).into());
+    }
+}
+
+/// Everything that a build does to files, in a place where it may.
+fn work(dir: &str) {
+    let at = |name: &str| format!("{dir}/{name}");
+    let steps = || -> std::io::Result<()> {
+        fs::create_dir_all(at("a/b"))?;
+        fs::create_dir_all(at("c"))?;
+        fs::write(at("a/file"), "12345")?;
+        fs::rename(at("a/file"), at("c/moved"))?;
+        fs::hard_link(at("c/moved"), at("a/b/link"))?;
+        fs::rename(at("a/b"), at("c/b"))?;
+        symlink("moved", at("c/symlink"))?;
+        OpenOptions::new().write(true).open(at("c/moved"))?.set_len(2)?;
+        OpenOptions::new().write(true).truncate(true).open(at("c/moved"))?;
+        let _listener = UnixListener::bind(at("socket"))?;
+        UnixStream::connect(at("socket"))?;
+        // SAFETY: a string that lives through the call; 133 is mknod, 0o010644 a fifo.
+        if unsafe { syscall(133, c(&at("fifo")).as_ptr(), 0o010644i64, 0i64) } != 0 {
+            return Err(std::io::Error::last_os_error());
+        }
+        for name in ["socket", "fifo", "c/symlink"] {
+            fs::remove_file(at(name))?;
+        }
+        fs::remove_dir_all(at("c"))?;
+        fs::remove_dir_all(at("a"))
+    };
+    println!("work in {dir}: {:?}", steps());
+}
+
+/// Processes of one sandbox reach each other: by signals, abstract sockets, a session of their own.
+fn together() {
+    let name = SocketAddr::from_abstract_name("together").unwrap();
+    let listener = UnixListener::bind_addr(&name).unwrap();
+    // SAFETY: one thread, so nothing is locked in the child.
+    let child = unsafe { fork() };
+    if child == 0 {
+        // SAFETY: no arguments.
+        unsafe { setsid() };
+        let connected = UnixStream::connect_addr(&name).map(drop);
+        println!("child connects: {connected:?}");
+        loop {
+            std::thread::sleep(std::time::Duration::from_secs(60));
+        }
+    }
+    drop(listener.accept().unwrap());
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    let mut status = 0;
+    // SAFETY: integers, and a live one that is written.
+    unsafe {
+        println!("kill child: {}", kill(child, 15));
+        waitpid(child, &mut status, 0);
+        println!("child ended by: {}", status & 0x7f);
+        println!("signal to process 1: {} {}", kill(1, 0), errno());
+    }
+    for (device, text) in [("/dev/null", "x"), ("/dev/full", ""), ("/dev/zero", "x")] {
+        println!("write {device}: {:?}", fs::write(device, text));
+    }
+    println!("shared memory: {:?}", fs::write("/dev/shm/file", "x"));
+    println!("terminal: {}", OpenOptions::new().read(true).write(true).open("/dev/ptmx").is_ok());
+    println!("tcp: {}", std::net::TcpListener::bind("127.0.0.1:0").is_ok());
+}
+
+/// Everything that a variation may change, a line each.
+fn varied(inputs: &str) {
+    let order = |path: &str| -> Vec<String> {
+        fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    };
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+    println!("hostname={}", read("/proc/sys/kernel/hostname"));
+    // SAFETY: integers only.
+    unsafe {
+        println!("uid={} gid={}", super::getuid(), super::getgid());
+        println!("umask={:04o}", umask(0));
+        println!("fixed-addresses={}", personality(0xffff_ffff) & 0x0004_0000 != 0);
+        println!("priority={}", getpriority(0, 0));
+    }
+    std::env::vars().for_each(|(name, value)| println!("env.{name}={value}"));
+    let mut mask = [0u8; 128];
+    // SAFETY: the buffer has the size given.
+    unsafe { super::sched_getaffinity(0, mask.len(), mask.as_mut_ptr()) };
+    println!("cpus={}", mask.iter().map(|byte| byte.count_ones()).sum::<u32>());
+    println!("cpuinfo={}", read("/proc/cpuinfo").matches("processor").count());
+    println!("cwd={}", std::env::current_dir().unwrap().display());
+    let mounts = read("/proc/self/mountinfo");
+    let kind = |at: &str| {
+        let line = mounts.lines().find(|line| line.split(' ').nth(4) == Some(at)).unwrap_or_default();
+        line.split(" - ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap_or("none").to_owned()
+    };
+    println!("file-system={} {}", kind("/"), kind(inputs));
+    println!("order={}", order(inputs).join(" "));
+    let mut sorted = order(inputs);
+    sorted.sort();
+    let content = |name: &String| {
+        let path = format!("{inputs}/{name}");
+        let found = fs::symlink_metadata(&path).unwrap();
+        use std::os::unix::fs::MetadataExt;
+        let text = fs::read_link(&path).map(|to| format!("-> {}", to.display()));
+        let text = text.or_else(|_| fs::read_to_string(&path)).unwrap_or_default();
+        format!("{name}:{:o}:{}:{}:{text}", found.mode(), found.mtime(), found.nlink())
+    };
+    println!("inputs={}", sorted.iter().map(content).collect::<Vec<_>>().join(" "));
+}
+
+/// The files of `/proc/sys`, with what they say.
+fn sys() {
+    let mut waiting = vec!["/proc/sys".to_owned()];
+    while let Some(dir) = waiting.pop() {
+        let Ok(entries) = fs::read_dir(&dir) else { continue };
+        for entry in entries.flatten() {
+            let path = entry.path().to_str().unwrap().to_owned();
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                waiting.push(path);
+            } else if let Ok(text) = fs::read_to_string(&path) {
+                println!("{path}: {}", text.trim().replace('\n', " "));
+            }
+        }
+    }
+}
