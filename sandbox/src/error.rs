@@ -95,12 +95,6 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// The system call filter could not be compiled.
-    #[error("cannot compile the system call filter: {reason}")]
-    Filter {
-        /// What the compiler said.
-        reason: String,
-    },
     /// The log could not be written on.
     #[error("cannot write the log of a sandbox; it was ended")]
     Log {

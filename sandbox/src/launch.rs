@@ -52,6 +52,9 @@ pub fn run(spec: &Spec, log: &mut dyn Write, cancel: &CancelToken) -> Result<Out
         surroundings: Surroundings::gather(&host, cgroup, started_ms, checked),
         usage: seen.usage,
         probe: seen.probe,
+        refused: seen.refused,
+        refused_more: seen.refused_more,
+        trace: seen.trace,
     })
 }
 

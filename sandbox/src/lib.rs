@@ -20,6 +20,7 @@ mod slot;
 mod spec;
 mod surroundings;
 mod sweep;
+mod witness;
 
 pub use anneal_sandbox_op::{Confinement, Op, listing};
 pub use cancel::CancelToken;
@@ -32,6 +33,7 @@ pub use plan::operations;
 pub use spec::{HttpProbe, Kind, Limits, Mount, MountSource, Spec};
 pub use surroundings::{CgroupKind, IdMode, Surroundings};
 pub use sweep::{Swept, remove_tree, sweep};
+pub use witness::{Attempt, RefusedAttempt, Trace};
 
 /// The result of this crate's fallible functions.
 pub type Result<T> = std::result::Result<T, Error>;

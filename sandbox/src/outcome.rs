@@ -3,7 +3,7 @@
 use anneal_sandbox_op::Confinement;
 use serde::Serialize;
 
-use crate::Surroundings;
+use crate::{RefusedAttempt, Surroundings, Trace};
 
 /// What ended the payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -90,6 +90,12 @@ pub struct Outcome {
     pub usage: Usage,
     /// The answer to the probe, if one was asked for and the payload answered in time.
     pub probe: Option<ProbeResult>,
+    /// What the payload attempted and was refused, at most 64 different attempts, those of one sort at most 8.
+    pub refused: Vec<RefusedAttempt>,
+    /// Whether more was refused than is listed.
+    pub refused_more: bool,
+    /// What a run with [`crate::Spec::trace`] looked up.
+    pub trace: Option<Trace>,
 }
 
 impl Outcome {

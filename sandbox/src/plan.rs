@@ -11,6 +11,7 @@ use anneal_sandbox_op::{Handle, IdMap, Namespace, Op, ProbeRequest, Resource};
 pub(crate) use landlock::LANDLOCK_ABI;
 
 use crate::{HostFacts, HttpProbe, Kind, Result, Spec, filter};
+pub(crate) use masks::{RELEASE, VERSION};
 
 /// How long a server may take to stop after its probe was answered.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
@@ -22,7 +23,7 @@ const STACK_SOFT: u64 = 8 << 20;
 const STACK_HARD: u64 = 64 << 20;
 const LOCKED_BYTES: u64 = 64 << 10;
 const QUEUE_BYTES: u64 = 800 << 10;
-const DOMAIN: &str = "(none)";
+pub(crate) const DOMAIN: &str = "(none)";
 /// The devices of a sandbox, all without effect on the host.
 const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom", "tty"];
 const SHARED_MEMORY_BYTES: u64 = 64 << 20;
@@ -145,7 +146,7 @@ fn payload(spec: &Spec, host: &HostFacts) -> Result<Vec<Op>> {
         ops.push(Op::FixedAddresses);
     }
     ops.extend(landlock::operation(spec, host)?);
-    ops.extend(filter::operations()?);
+    ops.extend(filter::operations(spec.trace));
     ops.push(Op::Exec {
         argv: spec.argv.clone(),
         env: spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect(),
@@ -156,3 +157,5 @@ fn payload(spec: &Spec, host: &HostFacts) -> Result<Vec<Op>> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::spec as example;

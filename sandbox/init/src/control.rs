@@ -34,6 +34,15 @@ impl Control {
         let bytes = encode(event).map_err(|e| Fault::check(e.to_string()))?;
         self.0.write_all(&bytes).map_err(|e| Fault::io("send an event", &e))
     }
+
+    /// Tells the launcher something and passes a descriptor with it.
+    pub(crate) fn send_with(&mut self, event: &Event, descriptor: BorrowedFd<'_>) -> Result<(), Fault> {
+        let bytes = encode(event).map_err(|e| Fault::check(e.to_string()))?;
+        let (first, rest) = bytes.split_at_checked(1).unwrap_or((&bytes, &[]));
+        // The descriptor travels with one byte, so that no part of it can be left unsent.
+        syscall::send_descriptor(self.0.as_fd(), first, descriptor)?;
+        self.0.write_all(rest).map_err(|e| Fault::io("send an event", &e))
+    }
 }
 
 impl AsFd for Control {

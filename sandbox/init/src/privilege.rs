@@ -1,8 +1,10 @@
 //! How privilege is used once and then given up for good.
 
+use std::os::fd::OwnedFd;
+
 use anneal_sandbox_op::Confinement;
 
-use crate::syscall::{self, Fault, check, prctl};
+use crate::syscall::{self, Fault, check, own, prctl};
 
 /// `SECBIT_NO_SETUID_FIXUP`: a change of user leaves the capabilities alone.
 const KEEP_ON_SETUID: u64 = 1 << 2;
@@ -131,6 +133,36 @@ fn read_only_root() -> Result<bool, Fault> {
 
 /// Installs a filter.
 pub(crate) fn seccomp(program: &[u64]) -> Result<(), Fault> {
+    install(program, 0).map(drop)
+}
+
+/// Installs a filter that asks, and returns the descriptor by which it does. `None` where another program listens to this
+/// one's calls, since the kernel lets only one; then what would have been asked about fails or runs by itself.
+pub(crate) fn witness(program: &[u64]) -> Result<Option<OwnedFd>, Fault> {
+    // A caller that has been heard waits for its answer, whatever signals come, unless it is killed.
+    let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
+    match install(program, flags) {
+        Err(fault) if fault.errno() == libc::EBUSY => install(&unheard(program), 0).map(|_| None),
+        descriptor => own(descriptor?, "seccomp").map(Some),
+    }
+}
+
+/// A filter with what stands in for each question in its place: the error in its low bits, or nothing.
+fn unheard(program: &[u64]) -> Vec<u64> {
+    let instead = |packed: &u64| {
+        let (code, answer) = ((packed >> 48) as u32, *packed as u32);
+        let asks = code == libc::BPF_RET | libc::BPF_K && answer & !libc::SECCOMP_RET_DATA == libc::SECCOMP_RET_USER_NOTIF;
+        let answer = match answer & libc::SECCOMP_RET_DATA {
+            _ if !asks => answer,
+            0 => libc::SECCOMP_RET_ALLOW,
+            errno => libc::SECCOMP_RET_ERRNO | errno,
+        };
+        packed >> 32 << 32 | u64::from(answer)
+    };
+    program.iter().map(instead).collect()
+}
+
+fn install(program: &[u64], flags: libc::c_ulong) -> Result<libc::c_long, Fault> {
     let mut instructions: Vec<libc::sock_filter> = program
         .iter()
         .map(|packed| libc::sock_filter {
@@ -143,6 +175,6 @@ pub(crate) fn seccomp(program: &[u64]) -> Result<(), Fault> {
     let len = u16::try_from(instructions.len()).map_err(|_| Fault::check("the filter is too long"))?;
     let program = libc::sock_fprog { len, filter: instructions.as_mut_ptr() };
     // SAFETY: the program describes the live vector; the kernel copies it.
-    let result = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &program) };
-    check(result, "seccomp").map(drop)
+    let result = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &program) };
+    check(result, "seccomp")
 }

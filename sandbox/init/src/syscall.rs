@@ -171,3 +171,29 @@ fn openat2(dir: RawFd, path: &CStr, how: &libc::open_how) -> Result<OwnedFd, Fau
     let fd = unsafe { libc::syscall(libc::SYS_openat2, dir, path.as_ptr(), how, size_of::<libc::open_how>()) };
     own(fd, "openat2")
 }
+
+/// Sends bytes, and one descriptor with them, over a stream socket.
+pub(crate) fn send_descriptor(socket: BorrowedFd<'_>, bytes: &[u8], descriptor: BorrowedFd<'_>) -> Result<(), Fault> {
+    // Room for one control message with one descriptor; integers of eight bytes align it as its header needs.
+    let mut control = [0u64; 4];
+    let length = size_of::<RawFd>() as libc::c_uint;
+    let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    // SAFETY: `msghdr` is plain integers and pointers, for which zero means none.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr().cast();
+    // SAFETY: arithmetic only; the space for one descriptor is 24 bytes, and the room is 32.
+    message.msg_controllen = unsafe { libc::CMSG_SPACE(length) } as usize;
+    // SAFETY: the room is large enough for a first header and a descriptor after it, and lives to the end of the call;
+    // the kernel only reads the bytes.
+    let sent = unsafe {
+        let header = libc::CMSG_FIRSTHDR(&message);
+        (*header).cmsg_level = libc::SOL_SOCKET;
+        (*header).cmsg_type = libc::SCM_RIGHTS;
+        (*header).cmsg_len = libc::CMSG_LEN(length) as usize;
+        libc::CMSG_DATA(header).cast::<RawFd>().write_unaligned(descriptor.as_raw_fd());
+        libc::sendmsg(socket.as_raw_fd(), &message, libc::MSG_NOSIGNAL)
+    };
+    check(sent as libc::c_long, "sendmsg").map(drop)
+}

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use anneal_sandbox_op::{Event, Op};
 
@@ -75,6 +75,7 @@ impl World {
                 landlock::restrict(*abi, read, write, devices, scopes)
             }
             Op::Seccomp { program, .. } => privilege::seccomp(program),
+            Op::Witness { program, .. } => self.witness(program),
             Op::Exec { argv, env, cwd } => {
                 payload::prepare(cwd)?;
                 self.control.send(&Event::Confined(privilege::observe()?))?;
@@ -84,6 +85,17 @@ impl World {
             mount => self.root.apply(mount),
         }?;
         Ok(Next::Continue)
+    }
+
+    /// Passes the launcher the descriptor by which it is asked about system calls.
+    fn witness(&mut self, program: &[u64]) -> Result<(), Fault> {
+        match privilege::witness(program)? {
+            Some(listener) => self.control.send_with(&Event::Listening, listener.as_fd()),
+            None => {
+                let reason = "another program hears of this one's system calls".to_owned();
+                self.control.send(&Event::Unheard { reason })
+            }
+        }
     }
 
     /// Forks the payload; this process stays as reaper.

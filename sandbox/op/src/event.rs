@@ -54,6 +54,13 @@ pub enum Event {
     },
     /// An operation failed; nothing more comes.
     Failed(Failure),
+    /// The descriptor that comes with this message is the one by which the kernel asks about the payload's system calls.
+    Listening,
+    /// There is no such descriptor.
+    Unheard {
+        /// Why.
+        reason: String,
+    },
     /// The payload's process is as the payload will be; nothing but exec is left.
     Confined(Confinement),
     /// The payload's exec has happened.

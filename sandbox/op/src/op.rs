@@ -274,6 +274,14 @@ pub enum Op {
         /// Instructions, each packed as code, jump if true, jump if false and operand, from the high bits down.
         program: Vec<u64>,
     },
+    /// Install a filter of system calls that asks the launcher, and pass the descriptor that it is asked by. Where another
+    /// program listens already the errors in the low bits of its answers stand in for the launcher's.
+    Witness {
+        /// What it does, for people.
+        summary: String,
+        /// Instructions, as those of [`Op::Seccomp`].
+        program: Vec<u64>,
+    },
     /// Become the payload, with nothing open but the three standard descriptors.
     Exec {
         /// Program and arguments; a program without a slash is looked for along `PATH`.

@@ -102,6 +102,7 @@ impl fmt::Display for Op {
                 if scopes.is_empty() { Ok(()) } else { write!(f, " scopes {}", scopes.join(",")) }
             }
             Self::Seccomp { summary, .. } => write!(f, "seccomp {summary}"),
+            Self::Witness { summary, .. } => write!(f, "witness {summary}"),
             Self::Exec { argv, env, cwd } => write!(f, "exec {argv:?} in {cwd:?} env {env:?}"),
             mount => mount_text(mount, f),
         }

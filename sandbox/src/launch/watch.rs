@@ -1,13 +1,14 @@
 //! The launcher's side of a run: passes the log on, counts time and bytes, ends what goes too far.
 
-use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
+use std::io::{self, IoSliceMut, Write};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use anneal_sandbox_op::{Confinement, Event, Failure, decode, frame_length};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use nix::sys::wait::waitpid;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
@@ -16,7 +17,8 @@ use super::outputs::Meter;
 use super::rate::Rate;
 use super::{Sandbox, failure, launch};
 use crate::cgroup::Group;
-use crate::{CancelToken, Ended, Error, Limits, ProbeResult, Result, Spec, Usage};
+use crate::witness::{Testimony, Witness};
+use crate::{CancelToken, Ended, Error, Limits, ProbeResult, RefusedAttempt, Result, Spec, Trace, Usage};
 
 /// How often cancellation and memory are looked at; also how late either may be noticed.
 const TICK: Duration = Duration::from_millis(50);
@@ -34,6 +36,17 @@ pub(super) struct Seen {
     pub(super) degraded: Vec<String>,
     pub(super) usage: Usage,
     pub(super) probe: Option<ProbeResult>,
+    pub(super) refused: Vec<RefusedAttempt>,
+    pub(super) refused_more: bool,
+    pub(super) trace: Option<Trace>,
+}
+
+/// What there is to read.
+#[derive(Debug, Clone, Copy)]
+struct Ready {
+    control: bool,
+    log: bool,
+    witness: bool,
 }
 
 /// A run being watched.
@@ -42,10 +55,13 @@ pub(super) struct Watch<'a> {
     sandbox: Sandbox,
     group: Group,
     outputs: Meter,
+    witness: Witness,
     log: &'a mut dyn Write,
     cancel: &'a CancelToken,
     started: Instant,
     last_output: Instant,
+    /// When memory was last looked at.
+    last_look: Option<Instant>,
     log_bytes: u64,
     rate: Rate,
     log_open: bool,
@@ -78,10 +94,12 @@ impl<'a> Watch<'a> {
             sandbox,
             group,
             outputs,
+            witness: Witness::new(spec),
             log,
             cancel,
             started: now,
             last_output: now,
+            last_look: None,
             log_bytes: 0,
             rate: Rate::new(spec.limits.log_bytes_per_second, now),
             log_open: true,
@@ -116,18 +134,21 @@ impl<'a> Watch<'a> {
             .map_err(|e| launch("watch the log")(e.into()))?;
         loop {
             self.enforce();
-            let (log, control) = self.poll()?;
-            if log {
+            let ready = self.poll()?;
+            if ready.log {
                 self.read_log()?;
             }
-            if control && !self.read_events()? {
+            if ready.control && !self.read_events()? {
                 return Ok(());
+            }
+            if ready.witness {
+                self.witness.serve().map_err(launch("answer the system calls of the payload"))?;
             }
         }
     }
 
     /// Sleeps until there is something to read or to look at.
-    fn poll(&mut self) -> Result<(bool, bool)> {
+    fn poll(&mut self) -> Result<Ready> {
         let takes_log = self.log_open && self.rate.available(Instant::now()) > 0;
         let limits: &Limits = &self.spec.limits;
         let next = [
@@ -136,18 +157,19 @@ impl<'a> Watch<'a> {
             if takes_log || !self.log_open { TICK } else { TICK.min(self.rate.pause()) },
         ];
         let wait = next.into_iter().min().unwrap_or(TICK).as_millis().saturating_add(1);
-        let mut watched = [
-            PollFd::new(self.sandbox.control.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.sandbox.log.as_fd(), PollFlags::POLLIN),
-        ];
-        let count = if takes_log { 2 } else { 1 };
-        let watched = watched.get_mut(..count).unwrap_or_default();
-        match poll(watched, PollTimeout::from(u16::try_from(wait).unwrap_or(u16::MAX))) {
+        let mut watched = vec![PollFd::new(self.sandbox.control.as_fd(), PollFlags::POLLIN)];
+        let mut watch = |fd| {
+            watched.push(PollFd::new(fd, PollFlags::POLLIN));
+            watched.len() - 1
+        };
+        let log = takes_log.then(|| watch(self.sandbox.log.as_fd()));
+        let witness = self.witness.descriptor().map(watch);
+        match poll(&mut watched, PollTimeout::from(u16::try_from(wait).unwrap_or(u16::MAX))) {
             Ok(_) | Err(nix::Error::EINTR) => {}
             Err(errno) => return Err(launch("wait for the sandbox")(errno.into())),
         }
         let ready = |index: usize| watched.get(index).is_some_and(|fd| fd.any().unwrap_or(false));
-        Ok((ready(1), ready(0)))
+        Ok(Ready { control: ready(0), log: log.is_some_and(ready), witness: witness.is_some_and(ready) })
     }
 
     /// Ends the run if a limit is passed or the caller wants it.
@@ -162,7 +184,7 @@ impl<'a> Watch<'a> {
                 Some(Ended::WallLimit)
             } else if self.last_output.elapsed() >= limits.silence {
                 Some(Ended::SilenceLimit)
-            } else if self.group.out_of_memory() {
+            } else if self.look_at_memory() {
                 Some(Ended::MemoryLimit)
             } else if self.outputs.look(Instant::now()) {
                 Some(Ended::OutputLimit)
@@ -173,6 +195,15 @@ impl<'a> Watch<'a> {
                 self.stop(reason);
             }
         }
+    }
+
+    /// Whether the group ran out of memory. It takes a file to know, so not at every turn.
+    fn look_at_memory(&mut self) -> bool {
+        if self.last_look.is_some_and(|last| last.elapsed() < TICK) {
+            return false;
+        }
+        self.last_look = Some(Instant::now());
+        self.group.out_of_memory()
     }
 
     /// Kills process 1, and with it the namespace; at once, or as soon as there is one.
@@ -211,13 +242,33 @@ impl<'a> Watch<'a> {
     /// Reads what the init program says; false once it says nothing more.
     fn read_events(&mut self) -> Result<bool> {
         let mut chunk = vec![0; CHUNK];
-        match self.sandbox.control.read(&mut chunk) {
-            Ok(0) => return Ok(false),
-            Ok(length) => self.pending.extend_from_slice(chunk.get(..length).unwrap_or_default()),
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+        let mut space = nix::cmsg_space!([RawFd; 1]);
+        let mut parts = [IoSliceMut::new(&mut chunk)];
+        let control = self.sandbox.control.as_raw_fd();
+        let failed = |errno: nix::Error| launch("read the control socket")(errno.into());
+        let mut passed = Vec::new();
+        let length = match recvmsg::<()>(control, &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC) {
+            Ok(message) => {
+                for control in message.cmsgs().map_err(failed)? {
+                    if let ControlMessageOwned::ScmRights(descriptors) = control {
+                        // SAFETY: the kernel has just made these descriptors for this message; nothing else owns them.
+                        passed.extend(descriptors.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
+                    }
+                }
+                Some(message.bytes)
+            }
+            Err(nix::Error::EAGAIN | nix::Error::EINTR) => None,
             // Its end was closed with something unread in it, as a program that dies does.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(false),
-            Err(error) => return Err(launch("read the control socket")(error)),
+            Err(nix::Error::ECONNRESET) => return Ok(false),
+            Err(errno) => return Err(failed(errno)),
+        };
+        if length == Some(0) {
+            return Ok(false);
+        }
+        self.pending.extend_from_slice(chunk.get(..length.unwrap_or(0)).unwrap_or_default());
+        // Only the init program can send one, and it sends one.
+        if let Some(listener) = passed.pop() {
+            self.witness.listen(listener);
         }
         while let Some(event) = self.next_event()? {
             self.note(event);
@@ -242,6 +293,12 @@ impl<'a> Watch<'a> {
                 if let Some(reason) = self.stopped {
                     self.stop(reason);
                 }
+            }
+            // The descriptor came with the first byte of this message.
+            Event::Listening => {}
+            Event::Unheard { reason } => {
+                self.witness.stay_deaf();
+                self.degraded.push(format!("refused attempts are not listed and uname is the host's: {reason}"));
             }
             Event::Confined(confinement) => self.confinement = Some(confinement),
             Event::Started { exec_ns } => self.exec_ns = Some(exec_ns),
@@ -303,6 +360,8 @@ impl<'a> Watch<'a> {
         if self.outputs.unreadable {
             self.degraded.push("outputs: a directory the launcher may not read was not measured".to_owned());
         }
+        let Testimony { refused, refused_more, trace, degraded } = self.witness.testify(self.spec);
+        self.degraded.extend(degraded);
         let mut seen = Seen {
             ended: Ended::Cancelled,
             exec_ns: self.exec_ns.unwrap_or(now),
@@ -312,6 +371,9 @@ impl<'a> Watch<'a> {
             degraded: self.degraded,
             usage: Usage::default(),
             probe: None,
+            refused,
+            refused_more,
+            trace,
         };
         let by_itself = match self.report {
             Some(Event::Ended { exit_ns, code, signal, probe, user_ms, system_ms, max_rss_kib }) => {

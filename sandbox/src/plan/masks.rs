@@ -50,8 +50,9 @@ const EMPTY_DIRECTORIES: &[&str] =
 
 /// The memory that every sandbox seems to have; the real limit is no input of a build.
 const MEMORY_KIB: u64 = 4 << 20;
-/// The release that the files tell of.
-const RELEASE: &str = "6.1.0-anneal";
+/// The release and the version that the files and `uname` tell of.
+pub(crate) const RELEASE: &str = "6.1.0-anneal";
+pub(crate) const VERSION: &str = "#1 SMP";
 const BOOT_ID: &str = "616e6e65-616c-4000-8000-000000000000";
 
 /// Mounts `/proc` and everything over it.
@@ -100,9 +101,9 @@ fn facts(cpus: u32) -> Vec<(&'static str, String)> {
         ("meminfo", meminfo),
         ("stat", stat),
         ("uptime", "0.00 0.00\n".to_owned()),
-        ("version", format!("Linux version {RELEASE} (anneal@anneal) #1 SMP\n")),
+        ("version", format!("Linux version {RELEASE} (anneal@anneal) {VERSION}\n")),
         ("sys/kernel/osrelease", format!("{RELEASE}\n")),
         ("sys/kernel/random/boot_id", format!("{BOOT_ID}\n")),
-        ("sys/kernel/version", "#1 SMP\n".to_owned()),
+        ("sys/kernel/version", format!("{VERSION}\n")),
     ]
 }

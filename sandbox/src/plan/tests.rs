@@ -15,7 +15,7 @@ fn host() -> HostFacts {
     HostFacts { outside_uid, outside_gid, privileged: true, cpus: vec![0, 1], time_namespace: true, landlock_abi: 7 }
 }
 
-fn spec(kind: Kind) -> Spec {
+pub(crate) fn spec(kind: Kind) -> Spec {
     let mount = |at: &str, source| Mount { at: at.into(), source };
     let scratch = |bytes| MountSource::Scratch { bytes, inodes: 1 << 20 };
     Spec {
@@ -90,8 +90,10 @@ fn these_are_the_calls_that_a_sandbox_allows() {
 
 #[test]
 fn no_filter_is_longer_than_the_kernel_takes() {
-    for op in filter::operations().unwrap() {
-        let anneal_sandbox_op::Op::Seccomp { program, .. } = op else { panic!("not a filter") };
+    for op in [false, true].into_iter().flat_map(filter::operations) {
+        let (anneal_sandbox_op::Op::Seccomp { program, .. } | anneal_sandbox_op::Op::Witness { program, .. }) = op else {
+            panic!("not a filter")
+        };
         assert!(program.len() <= 4096, "{}", program.len());
     }
 }

@@ -1,0 +1,285 @@
+//! What a traced run looks up, one path at a time.
+//!
+//! The launcher is asked before a call happens and lets it happen. So what a path leads to is looked up here as well, in
+//! the sandbox's own root as the payload sees it, and for the right reason only: to tell a declared input from a name
+//! that nothing declared has. A process that changes its memory or a directory meanwhile fools this, not the sandbox.
+
+use std::collections::{BTreeMap, HashSet};
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Component, Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+
+use super::Trace;
+use super::detail::printable;
+use super::inputs::{self, Holder, Places};
+use super::listener::{Call, Listener};
+use crate::Spec;
+use crate::filter::{Lookup, Purpose};
+
+/// The longest path the kernel takes.
+const PATH: usize = libc::PATH_MAX as usize;
+/// Bounds of what is kept while a run lasts.
+const MISSING: usize = 4096;
+const OPENED: usize = 200_000;
+const FOUND: usize = 65_536;
+/// Bounds of what is listed.
+const READS_OUTSIDE: usize = 512;
+const NEVER_READ: usize = 1000;
+/// How often a lookup is tried when a directory is renamed under it.
+const TRIES: usize = 3;
+
+const METHOD: &str = "Every open for reading, execve, stat, access and readlink by path was reported by the kernel \
+    (seccomp user notification) before it happened; its path was read from the caller's memory and looked up in the \
+    sandbox. reads_outside lists paths that nothing declared has, /proc and the run's own scratch and output places \
+    aside; a name that was missing in one declared directory and found in another is a search and is not listed. \
+    never_read lists declared files that no call was seen to open or execute. Not seen: interpreters and loaders that \
+    the kernel opens for a program, files reached through a descriptor that was passed on or sent, paths that were \
+    changed while they were looked at, and whatever a process had read before it was watched. Not observed does not mean \
+    none.";
+const UNHEARD: &str = "Not observed: the kernel lets only one program hear of a process's system calls, and another one \
+    already listens to this one. Nothing is known of what was read.";
+const UNSTARTED: &str = "Not observed: the run ended before its payload was watched. Nothing is known of what was read.";
+
+/// What was looked up so far.
+#[derive(Debug)]
+pub(super) struct Lookups {
+    places: Places,
+    /// The root of the sandbox, which all of its processes share.
+    root: Option<OwnedFd>,
+    /// Declared files and directories that were opened, by their real paths.
+    opened: HashSet<PathBuf>,
+    /// Last parts of paths that led somewhere.
+    found: HashSet<OsString>,
+    /// Paths that led nowhere, each with whether its directory is there.
+    missing: BTreeMap<PathBuf, bool>,
+    observed: bool,
+    /// Whether something could not be taken down.
+    incomplete: bool,
+}
+
+/// Where a path leads.
+enum Led {
+    /// To something with this real path.
+    To(PathBuf),
+    Nowhere,
+    /// It can't be told.
+    Unknown,
+}
+
+impl Lookups {
+    pub(super) fn new(spec: &Spec) -> Self {
+        Self {
+            places: Places::of(spec),
+            root: None,
+            opened: HashSet::new(),
+            found: HashSet::new(),
+            missing: BTreeMap::new(),
+            observed: false,
+            incomplete: false,
+        }
+    }
+
+    /// From here on calls are reported.
+    pub(super) fn observe(&mut self) {
+        self.observed = true;
+    }
+
+    /// Takes one call down.
+    pub(super) fn look(&mut self, listener: &Listener, call: &Call, lookup: Lookup) {
+        match path(listener, call, lookup) {
+            Ok(Some(path)) => self.take_down(listener, call, lookup.purpose, &path),
+            Ok(None) => {}
+            // The caller was killed.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound) => {}
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+            Err(_) => self.incomplete = true,
+        }
+    }
+
+    fn take_down(&mut self, listener: &Listener, call: &Call, purpose: Purpose, path: &Path) {
+        let plain = plain(path);
+        if plain.starts_with("/proc") || self.opened.contains(path) {
+            return;
+        }
+        if self.root.is_none() {
+            let options = fs::OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY).clone();
+            match options.open(format!("/proc/{}/root", call.thread)) {
+                Ok(root) if listener.waits(call) => self.root = Some(root.into()),
+                _ => self.incomplete |= listener.waits(call),
+            }
+        }
+        let Some(root) = &self.root else { return };
+        let flags = |argument: u8| call.arguments.get(usize::from(argument)).copied().unwrap_or(0) as i32;
+        let (follow, reads, makes) = match purpose {
+            Purpose::Open(argument) => {
+                let flags = flags(argument);
+                (flags & libc::O_NOFOLLOW == 0, flags & libc::O_PATH == 0, flags & libc::O_CREAT != 0)
+            }
+            Purpose::Execute => (true, true, false),
+            Purpose::Ask { flags: argument, follow } => {
+                (follow && argument.is_none_or(|n| flags(n) & libc::AT_SYMLINK_NOFOLLOW == 0), false, false)
+            }
+        };
+        match lead(root, path, follow) {
+            Led::To(real) => {
+                if let Some(name) = path.file_name().filter(|_| self.found.len() < FOUND) {
+                    self.found.insert(name.to_owned());
+                }
+                if reads && self.places.holder(&real) == Holder::Input {
+                    self.incomplete |= self.opened.len() >= OPENED;
+                    if self.opened.len() < OPENED {
+                        self.opened.insert(real);
+                    }
+                }
+            }
+            Led::Nowhere if makes => {}
+            Led::Nowhere => {
+                let above = path.parent().zip(path.file_name());
+                let there = above.and_then(|(parent, name)| match lead(root, parent, true) {
+                    Led::To(real) => Some(real.join(name)),
+                    _ => None,
+                });
+                let declared = there.is_some();
+                let missing = there.unwrap_or(plain);
+                if self.places.holder(&missing) != Holder::Own && !self.missing.contains_key(&missing) {
+                    self.incomplete |= self.missing.len() >= MISSING;
+                    if self.missing.len() < MISSING {
+                        self.missing.insert(missing, declared);
+                    }
+                }
+            }
+            Led::Unknown => self.incomplete = true,
+        }
+    }
+
+    /// What it amounts to, once no process is left to look anything up.
+    pub(super) fn conclude(self, spec: &Spec) -> Trace {
+        if !self.observed {
+            return Trace { method: UNSTARTED.to_owned(), reads_outside: Vec::new(), never_read: Vec::new(), truncated: true };
+        }
+        let Self { places, opened, found, missing, .. } = self;
+        let mut truncated = self.incomplete;
+        let searched = |path: &Path, declared: bool| declared && path.file_name().is_some_and(|name| found.contains(name));
+        let outside = missing.iter().filter(|(path, declared)| !searched(path, **declared)).map(|(path, _)| path);
+        let reads_outside = listed(outside, READS_OUTSIDE, &mut truncated);
+        let (files, more) = inputs::files(spec, &places);
+        truncated |= more;
+        // With a full list of what was opened, nothing can be said of the rest.
+        let unread = files.iter().filter(|path| opened.len() < OPENED && !opened.contains(*path));
+        let never_read = listed(unread, NEVER_READ, &mut truncated);
+        Trace { method: METHOD.to_owned(), reads_outside, never_read, truncated }
+    }
+}
+
+impl Trace {
+    /// The trace of a run that nobody could listen to.
+    pub(super) fn unheard() -> Self {
+        Self { method: UNHEARD.to_owned(), reads_outside: Vec::new(), never_read: Vec::new(), truncated: true }
+    }
+}
+
+fn listed<'a>(paths: impl Iterator<Item = &'a PathBuf>, at_most: usize, truncated: &mut bool) -> Vec<String> {
+    let mut listed: Vec<String> =
+        paths.take(at_most + 1).map(|path| printable(path.as_os_str().as_encoded_bytes(), PATH)).collect();
+    *truncated |= listed.len() > at_most;
+    listed.truncate(at_most);
+    listed
+}
+
+/// The path of a call from the root on; `None` where the call is not about a path that can be declared.
+fn path(listener: &Listener, call: &Call, lookup: Lookup) -> io::Result<Option<PathBuf>> {
+    let argument = |index: u8| call.arguments.get(usize::from(index)).copied().unwrap_or(0);
+    let memory = listener.memory(call, false)?;
+    // What can't be read at this address the kernel can't read either.
+    let Ok(bytes) = memory.string(argument(lookup.path), PATH) else { return Ok(None) };
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let path = PathBuf::from(OsString::from_vec(bytes));
+    if path.is_absolute() {
+        return Ok(Some(path));
+    }
+    let from = match lookup.directory.map(|index| argument(index) as i32) {
+        None | Some(libc::AT_FDCWD) => "cwd".to_owned(),
+        Some(descriptor) => format!("fd/{descriptor}"),
+    };
+    let directory = fs::read_link(format!("/proc/{}/{from}", call.thread))?;
+    if !listener.waits(call) {
+        return Ok(None);
+    }
+    // Sockets and pipes have names that are no paths, and a directory that was removed is no input.
+    let there = directory.is_absolute() && !directory.as_os_str().as_encoded_bytes().ends_with(b" (deleted)");
+    Ok(there.then(|| directory.join(path)))
+}
+
+/// A path without `.` and `..`, as far as that can be told from its text.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::from("/");
+    for part in path.components() {
+        match part {
+            Component::Normal(name) => plain.push(name),
+            Component::ParentDir => _ = plain.pop(),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    plain
+}
+
+/// Where a path leads in the sandbox. It never leads out, and a handle of this sort touches no device and no pipe.
+fn lead(root: &OwnedFd, path: &Path, follow: bool) -> Led {
+    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC | if follow { OFlag::empty() } else { OFlag::O_NOFOLLOW };
+    let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    for _ in 0..TRIES {
+        match openat2(root, path, how) {
+            Ok(found) => {
+                return match fs::read_link(format!("/proc/self/fd/{}", found.as_raw_fd())) {
+                    Ok(real) => Led::To(real),
+                    Err(_) => Led::Unknown,
+                };
+            }
+            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ENAMETOOLONG) => return Led::Nowhere,
+            Err(Errno::EAGAIN) => {}
+            Err(_) => return Led::Unknown,
+        }
+    }
+    Led::Unknown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_made_plain_by_its_text() {
+        for (path, expected) in [("/a/./b/../c", "/a/c"), ("/../..", "/"), ("/a//b/", "/a/b"), ("/", "/")] {
+            assert_eq!(plain(Path::new(path)), Path::new(expected));
+        }
+    }
+
+    #[test]
+    fn a_link_out_of_the_root_leads_into_it() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("etc")).unwrap();
+        fs::write(dir.path().join("etc/inside"), "").unwrap();
+        for (link, to) in [("up", "../../../../etc/inside"), ("absolute", "/etc/inside"), ("out", "/etc/passwd")] {
+            std::os::unix::fs::symlink(to, dir.path().join(link)).unwrap();
+        }
+        let root: OwnedFd = fs::File::open(dir.path()).unwrap().into();
+        let real = |path: &str, follow| match lead(&root, Path::new(path), follow) {
+            Led::To(real) => Some(real),
+            _ => None,
+        };
+        let inside = dir.path().canonicalize().unwrap().join("etc/inside");
+        assert_eq!(real("/up", true).as_ref(), Some(&inside));
+        assert_eq!(real("/absolute", true).as_ref(), Some(&inside));
+        assert_eq!(real("/out", true), None);
+        assert!(real("/out", false).is_some());
+    }
+}
