@@ -131,6 +131,13 @@ impl Witness {
         self.listener = Some(Listener::new(descriptor));
     }
 
+    /// The payload's exec has happened.
+    pub(crate) fn start(&mut self) {
+        if let Some(lookups) = &mut self.lookups {
+            lookups.start();
+        }
+    }
+
     /// Takes note that there is none to take: refused calls are refused all the same.
     pub(crate) fn stay_deaf(&mut self) {
         self.unheard = true;

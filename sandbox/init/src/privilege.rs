@@ -151,7 +151,8 @@ pub(crate) fn witness(program: &[u64]) -> Result<Option<OwnedFd>, Fault> {
 fn unheard(program: &[u64]) -> Vec<u64> {
     let instead = |packed: &u64| {
         let (code, answer) = ((packed >> 48) as u32, *packed as u32);
-        let asks = code == libc::BPF_RET | libc::BPF_K && answer & !libc::SECCOMP_RET_DATA == libc::SECCOMP_RET_USER_NOTIF;
+        let asks =
+            code == libc::BPF_RET | libc::BPF_K && answer & !libc::SECCOMP_RET_DATA == libc::SECCOMP_RET_USER_NOTIF;
         let answer = match answer & libc::SECCOMP_RET_DATA {
             _ if !asks => answer,
             0 => libc::SECCOMP_RET_ALLOW,

@@ -119,11 +119,7 @@ fn body(case: &Case<'_>) -> Vec<sock_filter> {
         let past = steps.len() as u8;
         let (jt, jf) = if condition.equal { (0, past) } else { (past, 0) };
         let at = ARGUMENTS_AT + 8 * u32::from(condition.argument);
-        let compare = [
-            step(LOAD, 0, 0, at),
-            step(AND, 0, 0, condition.mask),
-            step(IF_EQUAL, jt, jf, condition.value),
-        ];
+        let compare = [step(LOAD, 0, 0, at), step(AND, 0, 0, condition.mask), step(IF_EQUAL, jt, jf, condition.value)];
         steps.splice(0..0, compare);
     }
     steps

@@ -158,6 +158,11 @@ const FAMILIES: &[i32] = &[libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::A
 /// Protocols of the internet families.
 const PROTOCOLS: &[i32] = &[0, libc::IPPROTO_ICMP, libc::IPPROTO_TCP, libc::IPPROTO_UDP, libc::IPPROTO_ICMPV6];
 
+/// The bits of a socket's type that are not flags.
+const SOCKET_TYPE: u32 = 0xf;
+/// The old way to a packet socket.
+const SOCK_PACKET: i32 = 10;
+
 const ATTRIBUTES: &[i64] = &[
     libc::SYS_setxattr,
     libc::SYS_lsetxattr,
@@ -279,12 +284,19 @@ fn sockets() -> Vec<Vec<Condition>> {
         when.extend(none_of(2, protocols));
         when
     };
-    vec![
+    let mut refused = vec![
         none_of(0, FAMILIES),
         of(libc::AF_INET, PROTOCOLS),
         of(libc::AF_INET6, PROTOCOLS),
         of(libc::AF_NETLINK, &[libc::NETLINK_ROUTE]),
-    ]
+    ];
+    // These take a capability that no payload has, so the kernel would refuse them by itself, and nobody would know.
+    for (family, kind) in
+        [(libc::AF_INET, libc::SOCK_RAW), (libc::AF_INET6, libc::SOCK_RAW), (libc::AF_INET, SOCK_PACKET)]
+    {
+        refused.push(vec![is(0, u32::MAX, family as u32), is(1, SOCKET_TYPE, kind as u32)]);
+    }
+    refused
 }
 
 /// The calls with a path that a traced run looks at.
@@ -319,10 +331,8 @@ fn lookups() -> Vec<Rule> {
 
 /// What is refused with `EPERM` and not worth telling.
 pub(super) fn quiet() -> Vec<(i64, Vec<Condition>)> {
-    let mut rules: Vec<(i64, Vec<Condition>)> = QUIETLY_REFUSED_COMMANDS
-        .iter()
-        .map(|command| (libc::SYS_ioctl, vec![is(1, u32::MAX, *command)]))
-        .collect();
+    let mut rules: Vec<(i64, Vec<Condition>)> =
+        QUIETLY_REFUSED_COMMANDS.iter().map(|command| (libc::SYS_ioctl, vec![is(1, u32::MAX, *command)])).collect();
     rules.push((libc::SYS_personality, vec![is_not(0, u32::MAX, u32::MAX)]));
     rules.push((libc::SYS_prctl, vec![is(0, u32::MAX, libc::PR_SET_MM as u32)]));
     rules

@@ -301,7 +301,10 @@ impl<'a> Watch<'a> {
                 self.degraded.push(format!("refused attempts are not listed and uname is the host's: {reason}"));
             }
             Event::Confined(confinement) => self.confinement = Some(confinement),
-            Event::Started { exec_ns } => self.exec_ns = Some(exec_ns),
+            Event::Started { exec_ns } => {
+                self.exec_ns = Some(exec_ns);
+                self.witness.start();
+            }
             Event::Degraded { what } => self.degraded.push(what),
             Event::Failed(failure) => {
                 self.failed.get_or_insert(failure);

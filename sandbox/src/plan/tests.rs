@@ -91,7 +91,8 @@ fn these_are_the_calls_that_a_sandbox_allows() {
 #[test]
 fn no_filter_is_longer_than_the_kernel_takes() {
     for op in [false, true].into_iter().flat_map(filter::operations) {
-        let (anneal_sandbox_op::Op::Seccomp { program, .. } | anneal_sandbox_op::Op::Witness { program, .. }) = op else {
+        let (anneal_sandbox_op::Op::Seccomp { program, .. } | anneal_sandbox_op::Op::Witness { program, .. }) = op
+        else {
             panic!("not a filter")
         };
         assert!(program.len() <= 4096, "{}", program.len());

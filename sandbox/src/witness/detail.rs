@@ -83,7 +83,8 @@ pub(super) fn printable(bytes: &[u8], at_most: usize) -> String {
     let mut length = 0;
     for character in text.chars() {
         // Marks that turn the direction of text around are no control characters.
-        let invisible = character.is_control() || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+        let invisible = character.is_control()
+            || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
         let piece = if invisible { character.escape_unicode().to_string() } else { character.to_string() };
         length += piece.chars().count();
         if length >= at_most {

@@ -45,7 +45,8 @@ const METHOD: &str = "Every open for reading, execve, stat, access and readlink 
     none.";
 const UNHEARD: &str = "Not observed: the kernel lets only one program hear of a process's system calls, and another one \
     already listens to this one. Nothing is known of what was read.";
-const UNSTARTED: &str = "Not observed: the run ended before its payload was watched. Nothing is known of what was read.";
+const UNSTARTED: &str =
+    "Not observed: the run ended before its payload was watched. Nothing is known of what was read.";
 
 /// What was looked up so far.
 #[derive(Debug)]
@@ -60,6 +61,10 @@ pub(super) struct Lookups {
     /// Paths that led nowhere, each with whether its directory is there.
     missing: BTreeMap<PathBuf, bool>,
     observed: bool,
+    /// Whether the payload is executed. What is seen before is the sandbox's own doing, and hidden from an ordinary user.
+    started: bool,
+    /// Where the program that the spec names may be, until it is known which of these it is.
+    programs: Vec<PathBuf>,
     /// Whether something could not be taken down.
     incomplete: bool,
 }
@@ -82,6 +87,8 @@ impl Lookups {
             found: HashSet::new(),
             missing: BTreeMap::new(),
             observed: false,
+            started: false,
+            programs: programs(spec),
             incomplete: false,
         }
     }
@@ -89,6 +96,11 @@ impl Lookups {
     /// From here on calls are reported.
     pub(super) fn observe(&mut self) {
         self.observed = true;
+    }
+
+    /// From here on it is the payload that calls.
+    pub(super) fn start(&mut self) {
+        self.started = true;
     }
 
     /// Takes one call down.
@@ -99,7 +111,7 @@ impl Lookups {
             // The caller was killed.
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound) => {}
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
-            Err(_) => self.incomplete = true,
+            Err(_) => self.incomplete |= self.started,
         }
     }
 
@@ -116,6 +128,13 @@ impl Lookups {
             }
         }
         let Some(root) = &self.root else { return };
+        // The payload's own exec may have been out of sight.
+        let programs = std::mem::take(&mut self.programs);
+        let program = programs.iter().find_map(|path| match lead(root, path, true) {
+            Led::To(real) => Some(real),
+            _ => None,
+        });
+        self.opened.extend(program.filter(|real| self.places.holder(real) == Holder::Input));
         let flags = |argument: u8| call.arguments.get(usize::from(argument)).copied().unwrap_or(0) as i32;
         let (follow, reads, makes) = match purpose {
             Purpose::Open(argument) => {
@@ -162,15 +181,23 @@ impl Lookups {
     /// What it amounts to, once no process is left to look anything up.
     pub(super) fn conclude(self, spec: &Spec) -> Trace {
         if !self.observed {
-            return Trace { method: UNSTARTED.to_owned(), reads_outside: Vec::new(), never_read: Vec::new(), truncated: true };
+            return Trace {
+                method: UNSTARTED.to_owned(),
+                reads_outside: Vec::new(),
+                never_read: Vec::new(),
+                truncated: true,
+            };
         }
-        let Self { places, opened, found, missing, .. } = self;
         let mut truncated = self.incomplete;
-        let searched = |path: &Path, declared: bool| declared && path.file_name().is_some_and(|name| found.contains(name));
+        let Self { places, mut opened, found, missing, programs, started, .. } = self;
+        let searched =
+            |path: &Path, declared: bool| declared && path.file_name().is_some_and(|name| found.contains(name));
         let outside = missing.iter().filter(|(path, declared)| !searched(path, **declared)).map(|(path, _)| path);
         let reads_outside = listed(outside, READS_OUTSIDE, &mut truncated);
         let (files, more) = inputs::files(spec, &places);
         truncated |= more;
+        // It looked nothing up itself, so its place has to do.
+        opened.extend(programs.into_iter().filter(|path| started && files.contains(path)).take(1));
         // With a full list of what was opened, nothing can be said of the rest.
         let unread = files.iter().filter(|path| opened.len() < OPENED && !opened.contains(*path));
         let never_read = listed(unread, NEVER_READ, &mut truncated);
@@ -191,6 +218,16 @@ fn listed<'a>(paths: impl Iterator<Item = &'a PathBuf>, at_most: usize, truncate
     *truncated |= listed.len() > at_most;
     listed.truncate(at_most);
     listed
+}
+
+/// The paths at which the program of a spec is looked for.
+fn programs(spec: &Spec) -> Vec<PathBuf> {
+    let Some(program) = spec.argv.first() else { return Vec::new() };
+    if program.contains('/') {
+        return vec![spec.cwd.join(program)];
+    }
+    let path = spec.env.get("PATH").map(String::as_str).unwrap_or_default();
+    path.split(':').filter(|dir| dir.starts_with('/')).map(|dir| Path::new(dir).join(program)).collect()
 }
 
 /// The path of a call from the root on; `None` where the call is not about a path that can be declared.

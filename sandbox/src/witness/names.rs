@@ -36,8 +36,11 @@ mod tests {
         let long = "h".repeat(64);
         let names = Names::of(&long);
         assert_eq!(names.bytes().len(), size_of::<libc::utsname>());
-        let fields: Vec<&str> =
-            names.bytes().chunks(FIELD).map(|field| std::str::from_utf8(field).unwrap().trim_end_matches('\0')).collect();
+        let fields: Vec<&str> = names
+            .bytes()
+            .chunks(FIELD)
+            .map(|field| std::str::from_utf8(field).unwrap().trim_end_matches('\0'))
+            .collect();
         assert_eq!(fields, ["Linux", &long, "6.1.0-anneal", "#1 SMP", "x86_64", "(none)"]);
         assert!(names.bytes().chunks(FIELD).all(|field| field.last() == Some(&0)));
     }

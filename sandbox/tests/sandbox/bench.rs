@@ -128,8 +128,18 @@ impl Bench {
     }
 
     pub(crate) fn run_until(&self, args: &[&str], cancel: &CancelToken) -> Result<(Outcome, String), Error> {
+        let args: Vec<&str> = std::iter::once("/payload").chain(args.iter().copied()).collect();
+        self.execute(&args, cancel)
+    }
+
+    /// Runs another program, by its path in the sandbox.
+    pub(crate) fn run_program(&self, args: &[&str]) -> Result<(Outcome, String), Error> {
+        self.execute(args, &CancelToken::new())
+    }
+
+    fn execute(&self, args: &[&str], cancel: &CancelToken) -> Result<(Outcome, String), Error> {
         let mut spec = self.spec.clone();
-        spec.argv = std::iter::once("/payload").chain(args.iter().copied()).map(str::to_owned).collect();
+        spec.argv = args.iter().copied().map(str::to_owned).collect();
         let mut log = Vec::new();
         let outcome = run(&spec, &mut log, cancel)?;
         Ok((outcome, String::from_utf8_lossy(&log).into_owned()))

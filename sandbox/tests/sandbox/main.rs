@@ -16,3 +16,4 @@ mod lifecycle;
 mod limits;
 mod rootless;
 mod walls;
+mod witness;

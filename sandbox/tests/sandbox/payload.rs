@@ -5,6 +5,8 @@
 
 #[path = "payload/bombs.rs"]
 mod bombs;
+#[path = "payload/attempts.rs"]
+mod attempts;
 #[path = "payload/outward.rs"]
 mod outward;
 #[path = "payload/walls.rs"]
@@ -86,6 +88,12 @@ fn main() {
         ["outward", canary, places @ ..] => outward::climb(canary, places),
         ["other-processes"] => outward::other_processes(),
         ["no-such-call"] => outward::calls(),
+        ["attempt-each"] => attempts::each(),
+        ["names"] => attempts::names(),
+        ["names-under-signals"] => attempts::names_under_signals(),
+        ["look", paths @ ..] => attempts::look(paths),
+        ["attempt-flood", processes] => attempts::flood(processes.parse().unwrap()),
+        ["killed-while-waiting", rounds] => attempts::killed_while_waiting(rounds.parse().unwrap()),
         ["shared-memory", key] => outward::shared_memory(key.parse().unwrap()),
         ["change", output, inputs @ ..] => outward::change(output, inputs),
         ["listen", name] => outward::listen(name),
