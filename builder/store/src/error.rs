@@ -161,14 +161,9 @@ pub enum Error {
         /// How long the blob is.
         size: u64,
     },
-    /// Something in a directory may not be in a tree.
-    #[error("cannot take in `{path}`: {reason}")]
-    Refused {
-        /// Where, beneath the directory that is taken in; escaped where it is not printable.
-        path: String,
-        /// Which rule it breaks.
-        reason: String,
-    },
+    /// A directory may not be a tree.
+    #[error(transparent)]
+    Capture(#[from] anneal_capture::Error),
     /// A tree is not what its digest says.
     #[error("cannot use tree {tree}")]
     Tree {

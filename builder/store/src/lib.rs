@@ -34,10 +34,10 @@ mod small;
 mod stats;
 mod store;
 mod tree;
-mod walk;
 mod writer;
 
 pub use action::{FailureRecord, RESULTS_MAX};
+pub use anneal_capture::IngestRules;
 pub use blob::DAMAGE;
 pub use error::{DatabaseFault, Error, Result};
 pub use ingest::digest_dir;
@@ -46,5 +46,4 @@ pub use record::CHUNK_BYTES;
 pub use stats::Stats;
 pub use store::{OpenMode, RESERVE_BYTES, Store};
 pub use tree::MTIME_SECS;
-pub use walk::IngestRules;
 pub use writer::BlobWriter;

@@ -10,8 +10,8 @@ use crate::{
     layout::{create_dir, remove_tree},
     record::{BlobRecord, CHUNK_BYTES},
     store::{Inner, lock},
-    walk::in_parallel,
 };
+use anneal_capture::in_parallel;
 use anneal_content::{BlobDigest, Entry, EntryKind, TreeDigest};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 use std::{
@@ -29,7 +29,7 @@ pub(crate) const FILE_MODE: u32 = 0o644;
 /// The mode of a tree's program.
 const PROGRAM_MODE: u32 = 0o755;
 /// The mode of a tree's own directory.
-pub(crate) const DIRECTORY_MODE: u32 = 0o755;
+const DIRECTORY_MODE: u32 = 0o755;
 
 /// Which mode a blob's inode gets when it comes with a file of `mode`: most links then need no second inode.
 pub(crate) const fn inode_mode(mode: u32) -> u32 {
@@ -80,7 +80,7 @@ impl Store {
             let path = root.join(entry.path.as_str());
             if entry.mode & 0o6000 != 0 {
                 let reason = format!("mode {:04o} of tree {tree} is setuid or setgid", entry.mode);
-                return Err(Error::Refused { path: entry.path.to_string(), reason });
+                return Err(anneal_capture::Error::Refused { path: entry.path.to_string(), reason }.into());
             }
             match &entry.kind {
                 EntryKind::Directory => fs::create_dir(&path).map_err(Error::io("create directory", &path))?,

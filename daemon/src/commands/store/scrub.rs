@@ -222,7 +222,7 @@ fn manifest_parts(store: &Store, manifest: &BlobDigest) -> Vec<BlobDigest> {
 fn read_directories(store: &Store, report: &mut Report) -> Result<()> {
     let trees = store.dir().join("trees");
     for name in names_in(&trees)? {
-        match digest_dir(&trees.join(&name), &IngestRules::default()) {
+        match digest_dir(&trees.join(&name), &IngestRules::of_a_materialized_tree()) {
             Ok(found) if found.hex() == name => report.directories += 1,
             Ok(found) => drop(report.damage.insert(format!("directory trees/{name}"), format!("it holds {found}"))),
             Err(error) => drop(report.damage.insert(format!("directory trees/{name}"), Error::from(error).chain())),
