@@ -66,9 +66,9 @@ check: install-build
 
 full: check test crash
 
-bench: build
-	@if [ -x tests/bench ]; then echo "Measuring; close other programs."; ANNEAL_BIN="$(anneal)" tests/bench; \
-	else echo "There is nothing to measure with yet: no tests/bench. The demo reports its own times (anneal demo --json)."; fi
+bench: install-build
+	@echo "Measuring; close other programs."
+	@tests/bench $(ARGS)
 
 fuzz:
 	@echo "There are no fuzz targets yet. Hostile input is tried by property tests, which are part of make test."
