@@ -110,9 +110,19 @@ impl Group {
         fs::write(dir.join("pids.max"), limits.pids.saturating_add(OWN_PROCESSES).to_string())
     }
 
-    /// Moves a process in; what it forks is born in.
+    /// The lists of tasks, of version 1, that the run's first process enters itself in before it does anything else.
+    /// A task that moves itself need not stop all forks of the machine, as moving another process does: that takes
+    /// several milliseconds.
+    pub(crate) fn entrances(&self) -> Vec<PathBuf> {
+        self.dirs.iter().filter(|_| self.kind == CgroupKind::V1).map(|dir| dir.join("tasks")).collect()
+    }
+
+    /// Moves a process into a group of version 2; what it forks is born in.
     pub(crate) fn add(&self, pid: u32) -> io::Result<()> {
-        self.dirs.iter().try_for_each(|dir| fs::write(dir.join("cgroup.procs"), pid.to_string()))
+        self.dirs
+            .iter()
+            .filter(|_| self.kind == CgroupKind::V2)
+            .try_for_each(|dir| fs::write(dir.join("cgroup.procs"), pid.to_string()))
     }
 
     /// Whether the kernel has killed something in it for want of memory.

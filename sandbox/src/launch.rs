@@ -26,6 +26,8 @@ use crate::{CancelToken, Error, HostFacts, Outcome, Result, Spec, Surroundings, 
 pub fn run(spec: &Spec, log: &mut dyn Write, cancel: &CancelToken) -> Result<Outcome> {
     spec.check()?;
     let slot = Slot::take()?;
+    // It takes a while to come up; everything else is found out meanwhile.
+    let starting = Starting::new()?;
     let host = HostFacts::gather(&slot, spec.limits.cpus);
     let ops = operations(spec, &host)?;
     stage::prepare(spec, &host)?;
@@ -35,7 +37,7 @@ pub fn run(spec: &Spec, log: &mut dyn Write, cancel: &CancelToken) -> Result<Out
     not_enforced.extend(host_gaps(spec, &host, &group));
     refuse_gaps(spec, &not_enforced)?;
     let started_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as u64);
-    let sandbox = Sandbox::start(&ops, &group, &host)?;
+    let sandbox = starting.hand_over(ops, &group, &host)?;
     let cgroup = group.kind;
     let checked = outputs.every_ms();
     let seen = watch::Watch::new(spec, sandbox, group, outputs, log, cancel).run()?;
@@ -99,47 +101,63 @@ struct Sandbox {
     log: OwnedFd,
 }
 
+/// An init program that waits for its list.
+#[derive(Debug)]
+struct Starting {
+    /// Nothing once it has its list.
+    sandbox: Option<Sandbox>,
+    /// The payload's end of the log.
+    output: OwnedFd,
+}
+
 fn launch(action: &'static str) -> impl Fn(io::Error) -> Error {
     move |source| Error::Launch { action, source }
 }
 
-impl Sandbox {
-    /// Starts the init program, puts it into its group, and sends it the list.
-    fn start(ops: &[Op], group: &Group, host: &HostFacts) -> Result<Self> {
-        let message = encode(ops).map_err(|error| Error::Control { reason: error.to_string() })?;
+impl Starting {
+    /// Starts the init program.
+    fn new() -> Result<Self> {
         let (control, theirs) = UnixStream::pair().map_err(launch("make the control socket"))?;
         let (log, output) = io::pipe().map_err(launch("make the log pipe"))?;
+        let end = || output.try_clone().map_err(launch("make the log pipe"));
+        let mut command = Command::new(program::path()?);
+        command.env_clear().current_dir("/");
+        command.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(end()?).stderr(end()?);
+        // With the command go this process's copies of the other ends.
+        let maker = command.spawn().map_err(launch("start the init program"))?;
+        Ok(Self { sandbox: Some(Sandbox { maker, control, log: log.into() }), output: output.into() })
+    }
+
+    /// Sends the list, with its process put into the group.
+    fn hand_over(mut self, mut ops: Vec<Op>, group: &Group, host: &HostFacts) -> Result<Sandbox> {
+        let control = |reason: String| Error::Control { reason };
+        let mut joins = Vec::new();
+        for tasks in group.entrances() {
+            let tasks = tasks.to_str().ok_or_else(|| control("a control group's path is not UTF-8".to_owned()))?;
+            joins.push(Op::JoinGroup { tasks: tasks.to_owned() });
+        }
+        ops.splice(0..0, joins);
+        let message = encode(&ops).map_err(|error| control(error.to_string()))?;
         if host.privileged {
             // A payload may open its own standard output again by name, as servers that log to `/dev/stdout` do.
             let owner = Some(host.outside_uid.into());
-            nix::unistd::fchown(output.as_fd(), owner, None)
+            nix::unistd::fchown(self.output.as_fd(), owner, None)
                 .map_err(|errno| Error::Launch { action: "give the log pipe to the payload", source: errno.into() })?;
         }
-        let errors = output.try_clone().map_err(launch("make the log pipe"))?;
-        let mut command = Command::new(program::path()?);
-        command.env_clear().current_dir("/");
-        command.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(output).stderr(errors);
-        let maker = command.spawn().map_err(launch("start the init program"))?;
-        // With the command go this process's copies of the other ends.
-        drop(command);
-        let mut sandbox = Self { maker, control, log: log.into() };
-        if let Err(error) = sandbox.hand_over(&message, group) {
-            sandbox.abandon();
-            return Err(error);
+        let sandbox = self.sandbox.as_mut().ok_or_else(|| control("a list was sent twice".to_owned()))?;
+        group.add(sandbox.maker.id()).map_err(launch("fill the control group"))?;
+        sandbox.control.write_all(&message).map_err(launch("send the operations"))?;
+        sandbox.control.set_nonblocking(true).map_err(launch("prepare the control socket"))?;
+        self.sandbox.take().ok_or_else(|| control("a list was sent twice".to_owned()))
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        if let Some(Sandbox { mut maker, .. }) = self.sandbox.take() {
+            // It has not made anything yet. Either fails only if it is gone already.
+            let _ = maker.kill();
+            let _ = maker.wait();
         }
-        Ok(sandbox)
-    }
-
-    fn hand_over(&mut self, message: &[u8], group: &Group) -> Result<()> {
-        group.add(self.maker.id()).map_err(launch("fill the control group"))?;
-        self.control.write_all(message).map_err(launch("send the operations"))?;
-        self.control.set_nonblocking(true).map_err(launch("prepare the control socket"))
-    }
-
-    /// Ends the maker, which has not made anything yet.
-    fn abandon(mut self) {
-        // Either fails only if it is gone already.
-        let _ = self.maker.kill();
-        let _ = self.maker.wait();
     }
 }

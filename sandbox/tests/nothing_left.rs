@@ -158,7 +158,7 @@ struct Counted {
 fn one(bench: &mut Bench, runs: &Path, run: u64, dice: &mut Dice, counted: &Counted) {
     let out = runs.join(run.to_string());
     std::fs::create_dir(&out).unwrap();
-    if run % LAUNCHER_DIES == 0 {
+    if run.is_multiple_of(LAUNCHER_DIES) {
         let mut launcher = Command::new(std::env::current_exe().unwrap())
             .args(["victim", "--exact"])
             .env(VICTIM, "1")
@@ -175,7 +175,7 @@ fn one(bench: &mut Bench, runs: &Path, run: u64, dice: &mut Dice, counted: &Coun
         return;
     }
     bench.mount("/out", MountSource::Output(out.clone()));
-    if run % 3 == 0 {
+    if run.is_multiple_of(3) {
         let cancel = CancelToken::new();
         let pause = Duration::from_micros(dice.below(20_000));
         let ended = std::thread::scope(|scope| {

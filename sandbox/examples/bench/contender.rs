@@ -70,19 +70,11 @@ impl Contender {
 
 fn spec(root: PathBuf) -> Spec {
     Spec {
-        kind: Kind::Build,
         root: vec![root],
-        mounts: Vec::new(),
         argv: vec![PROGRAM.to_owned()],
-        env: Default::default(),
-        cwd: "/".into(),
-        uid: 1000,
-        gid: 1000,
-        hostname: "anneal".to_owned(),
         // Two processors, as a build gets: a limit to one would also bind the making of the sandbox to it.
         limits: Limits { cpus: 2, ..Limits::default() },
-        probe: None,
-        writable_root: false,
+        ..Spec::of(Kind::Build)
     }
 }
 

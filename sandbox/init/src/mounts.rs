@@ -22,6 +22,8 @@ pub(crate) struct Root {
     handles: Handles,
     base: Option<OwnedFd>,
     root: Option<OwnedFd>,
+    /// The process file system and where it is, for the many mounts over parts of it.
+    proc: Option<(String, OwnedFd)>,
 }
 
 /// Where on the base the new root is attached.
@@ -51,7 +53,9 @@ impl Root {
             Op::Proc { at } => {
                 let mount =
                     FileSystem::open("proc")?.mount(Attributes { read_only: true, no_devices: true, no_exec: true })?;
-                self.attach(mount.as_fd(), at)
+                self.attach(mount.as_fd(), at)?;
+                self.proc = Some((format!("{at}/"), mount));
+                Ok(())
             }
             Op::Terminals { at } => {
                 let mut terminals = FileSystem::open("devpts")?;
@@ -140,23 +144,43 @@ impl Root {
     }
 
     /// A handle of something to mount: an opened host path or a place on the base.
-    fn source(&self, from: &str) -> Result<OwnedFd, Fault> {
-        if from.starts_with('/') {
-            let handle = self.handles.get(from).ok_or_else(|| Fault::check(format!("{from} was not opened")))?;
-            return handle.try_clone().map_err(|e| Fault::io("dup", &e));
+    fn source(&mut self, from: &str) -> Result<BorrowedFd<'_>, Fault> {
+        if !from.starts_with('/') && !self.handles.contains_key(from) {
+            let place = self.find(from, libc::O_PATH)?;
+            self.handles.insert(from.to_owned(), place);
         }
-        self.find(from, libc::O_PATH)
+        self.handles.get(from).map(AsFd::as_fd).ok_or_else(|| Fault::check(format!("{from} was not opened")))
     }
 
-    fn bind(&self, from: &str, at: &str, attributes: Attributes, optional: bool) -> Result<(), Fault> {
-        let target = match self.find(at, libc::O_PATH) {
-            Ok(target) => target,
-            Err(fault) if optional && fault.errno() == libc::ENOENT => return Ok(()),
-            Err(fault) => return Err(fault),
-        };
-        let copy = api::copy_mount(self.source(from)?.as_fd())?;
+    fn bind(&mut self, from: &str, at: &str, attributes: Attributes, optional: bool) -> Result<(), Fault> {
+        // A copy that ends up nowhere would make the kernel wait for all processors when it is let go.
+        if optional && !self.is_there(at)? {
+            return Ok(());
+        }
+        let copy = api::copy_mount(self.source(from)?)?;
         api::set_attributes(copy.as_fd(), attributes)?;
-        api::attach(copy.as_fd(), target.as_fd())
+        match self.in_proc(at) {
+            Some((proc, name)) => api::attach_in(copy.as_fd(), proc, name),
+            None => self.attach(copy.as_fd(), at),
+        }
+    }
+
+    fn is_there(&self, at: &str) -> Result<bool, Fault> {
+        let found = match self.in_proc(at) {
+            Some((proc, name)) => api::find(proc, name),
+            None => self.find(at, libc::O_PATH).map(drop),
+        };
+        match found {
+            Err(fault) if fault.errno() == libc::ENOENT => Ok(false),
+            other => other.map(|()| true),
+        }
+    }
+
+    /// The process file system, and the name of a place in it. The kernel alone decides what is there, so a name needs
+    /// no search that distrusts it.
+    fn in_proc<'a>(&self, at: &'a str) -> Option<(BorrowedFd<'_>, &'a str)> {
+        let (place, mount) = self.proc.as_ref()?;
+        at.strip_prefix(place.as_str()).map(|name| (mount.as_fd(), name))
     }
 
     fn attach(&self, mount: BorrowedFd<'_>, at: &str) -> Result<(), Fault> {
@@ -164,14 +188,11 @@ impl Root {
     }
 
     fn overlay(&mut self, at: &str, lower: &[String], points: Option<&str>, upper: Option<&str>) -> Result<(), Fault> {
-        let layers = lower
-            .iter()
-            .map(String::as_str)
-            .chain(points)
-            .map(|path| self.source(path))
-            .collect::<Result<Vec<OwnedFd>, Fault>>()?;
+        let mut own = |path: &str| self.source(path)?.try_clone_to_owned().map_err(|e| Fault::io("dup", &e));
+        let layers =
+            lower.iter().map(String::as_str).chain(points).map(&mut own).collect::<Result<Vec<OwnedFd>, Fault>>()?;
         let upper = match upper {
-            Some(path) => Some((self.source(&format!("{path}/upper"))?, self.source(&format!("{path}/work"))?)),
+            Some(path) => Some((own(&format!("{path}/upper"))?, own(&format!("{path}/work"))?)),
             None => None,
         };
         let is_root = at == "/";
@@ -197,6 +218,7 @@ impl Root {
         let root = self.root.take().ok_or_else(|| Fault::check("there is no root yet"))?;
         api::pivot(root.as_fd())?;
         self.base = None;
+        self.proc = None;
         self.handles.clear();
         Ok(())
     }

@@ -54,6 +54,7 @@ impl World {
     pub(crate) fn apply(&mut self, op: &Op) -> Result<Next, Fault> {
         match op {
             Op::DieWithParent => syscall::die_with_parent(),
+            Op::JoinGroup { tasks } => enter::join_group(tasks),
             Op::Enter { namespaces, uid, gid, deny_setgroups } => {
                 enter::enter(&mut self.control, namespaces, *uid, *gid, *deny_setgroups)
             }

@@ -99,6 +99,11 @@ pub struct ProbeRequest {
 pub enum Op {
     /// Be killed when the launcher dies.
     DieWithParent,
+    /// Join a control group of version 1 on the host.
+    JoinGroup {
+        /// Its list of tasks.
+        tasks: String,
+    },
     /// Make the namespaces and become process 1 of them.
     Enter {
         /// Which ones.

@@ -75,6 +75,7 @@ impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::DieWithParent => f.write_str("die-with-parent"),
+            Self::JoinGroup { tasks } => write!(f, "join-group {tasks:?}"),
             Self::Enter { namespaces, uid, gid, deny_setgroups } => {
                 let names: Vec<String> = namespaces.iter().map(ToString::to_string).collect();
                 let groups = if *deny_setgroups { " deny-setgroups" } else { "" };

@@ -191,6 +191,16 @@ pub(super) fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()
     move_mount(mount, target.as_raw_fd(), c"", MOVE_MOUNT_FROM_EMPTY | MOVE_MOUNT_TO_EMPTY)
 }
 
+/// Fails where nothing has this name beneath a handle.
+pub(super) fn find(dir: BorrowedFd<'_>, name: &str) -> Result<(), Fault> {
+    identity_at(dir.as_raw_fd(), &c_string(name)?, libc::AT_SYMLINK_NOFOLLOW).map(drop)
+}
+
+/// Attaches a detached mount to a name beneath a handle; a link at its end is not followed.
+pub(super) fn attach_in(mount: BorrowedFd<'_>, dir: BorrowedFd<'_>, name: &str) -> Result<(), Fault> {
+    move_mount(mount, dir.as_raw_fd(), &c_string(name)?, MOVE_MOUNT_FROM_EMPTY).map_err(|fault| fault.about(name))
+}
+
 /// Attaches a detached mount over the root of the host.
 pub(super) fn attach_over_root(mount: BorrowedFd<'_>) -> Result<(), Fault> {
     move_mount(mount, libc::AT_FDCWD, c"/", MOVE_MOUNT_FROM_EMPTY)
