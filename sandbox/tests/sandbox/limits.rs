@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anneal_sandbox::{CancelToken, Ended};
 
-use crate::bench::{Bench, needs_sandbox};
+use crate::bench::{Bench, needs_sandbox, patient};
 
 /// How long after its limit a run may still take to end.
 const GRACE: Duration = Duration::from_secs(2);
@@ -13,12 +13,12 @@ const GRACE: Duration = Duration::from_secs(2);
 fn wall_time_ends_a_payload_that_ignores_every_signal() {
     needs_sandbox!();
     let mut bench = Bench::new();
-    bench.spec.limits.wall = Duration::from_millis(300);
+    bench.spec.limits.wall = patient(Duration::from_millis(300));
     let start = Instant::now();
     let (outcome, log) = bench.run(&["stubborn"]).unwrap();
     assert_eq!(outcome.ended, Ended::WallLimit);
     assert!(log.contains("still here"));
-    assert!(start.elapsed() < bench.spec.limits.wall + GRACE);
+    assert!(start.elapsed() < bench.spec.limits.wall + patient(GRACE));
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn cancelling_ends_a_run_and_a_run_that_starts_later() {
         let start = Instant::now();
         cancel.cancel();
         assert_eq!(run.join().unwrap().unwrap().0.ended, Ended::Cancelled);
-        assert!(start.elapsed() < GRACE);
+        assert!(start.elapsed() < patient(GRACE));
     });
     assert_eq!(bench.run_until(&["sleep", "60"], &cancel).unwrap().0.ended, Ended::Cancelled);
 }

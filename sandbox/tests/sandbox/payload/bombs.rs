@@ -21,6 +21,7 @@ const MIB: usize = 1 << 20;
 const MOST_MIB: usize = 256;
 const MOST_FILES: usize = 20_000;
 const MOST_PROCESSES: usize = 2000;
+const ORPHANS: usize = 500;
 
 pub(crate) fn explode(kind: &[&str]) {
     match kind {
@@ -184,7 +185,7 @@ fn daemons() {
 /// Many children of children, which only process 1 is left to reap.
 fn orphans() {
     let mut made = 0;
-    while made < MOST_PROCESSES {
+    while made < ORPHANS {
         // SAFETY: one thread, so nothing is locked in the children.
         unsafe {
             let child = fork();
