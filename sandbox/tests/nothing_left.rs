@@ -64,18 +64,19 @@ fn two_thousand_runs_of_which_a_third_is_killed_leave_nothing() {
         return;
     }
     let groups = own_groups();
-    // The shell in between is process 1 and reaps orphans; the groups are entered before there is anything to count.
+    // The shell in between is process 1 and reaps orphans; it enters the groups before there is anything to count.
     let mut script = String::new();
     for group in &groups {
-        script.push_str(&format!("echo $$ >'{}/cgroup.procs' && ", group.display()));
+        script.push_str(&format!("echo 0 >'{}/cgroup.procs' && ", group.display()));
     }
-    script.push_str("exec unshare --pid --fork --mount-proc --kill-child");
+    script.push_str("\"$0\" \"$@\"; exit $?");
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--pid", "--fork", "--mount-proc", "--kill-child"]);
     if !nix::unistd::geteuid().is_root() {
-        script.push_str(" --user --map-current-user");
+        unshare.args(["--user", "--map-current-user"]);
     }
-    script.push_str(" sh -c '\"$0\" \"$@\"; exit $?' \"$0\" \"$@\"");
-    let status = Command::new("sh")
-        .args(["-c", &script])
+    let status = unshare
+        .args(["sh", "-c", &script])
         .arg(std::env::current_exe().unwrap())
         .args(["alone", "--exact", "--nocapture"])
         .env(ALONE, "1")

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anneal_sandbox::{CancelToken, Confinement, Ended, Kind};
 
-use crate::bench::{Bench, needs_sandbox};
+use crate::bench::{Bench, needs_sandbox, patient};
 
 #[test]
 fn an_outcome_says_what_held_the_payload() {
@@ -47,7 +47,7 @@ fn nothing_is_said_of_a_payload_that_was_never_executed() {
 fn a_payload_that_is_stopped_by_a_limit_was_held_too() {
     needs_sandbox!();
     let mut bench = Bench::new();
-    bench.spec.limits.wall = Duration::from_millis(700);
+    bench.spec.limits.wall = patient(Duration::from_millis(700));
     let (outcome, _) = bench.run(&["sleep", "60"]).unwrap();
     assert_eq!(outcome.ended, Ended::WallLimit);
     assert!(outcome.confinement.is_some_and(|held| held.no_capabilities && held.no_new_privileges));

@@ -25,7 +25,7 @@ fn wall_time_ends_a_payload_that_ignores_every_signal() {
 fn silence_ends_a_payload_that_says_nothing() {
     needs_sandbox!();
     let mut bench = Bench::new();
-    bench.spec.limits.silence = Duration::from_millis(300);
+    bench.spec.limits.silence = patient(Duration::from_millis(300));
     assert_eq!(bench.run(&["sleep", "60"]).unwrap().0.ended, Ended::SilenceLimit);
 }
 

@@ -36,16 +36,11 @@ pub(crate) fn explode(kind: &[&str]) {
         }
         ["memory-of-many"] => many(),
         ["memfd"] => {
-            let mut taken: Vec<File> = Vec::new();
-            fill(|| {
-                // SAFETY: 319 is memfd_create; the name outlives the call.
-                let fd = unsafe { syscall(319, c("bomb").as_ptr(), 0i64) };
-                // SAFETY: a new descriptor has no other owner.
-                let mut file = unsafe { File::from_raw_fd(i32::try_from(fd).unwrap()) };
-                file.write_all(&vec![1; MIB])?;
-                taken.push(file);
-                Ok(())
-            });
+            // SAFETY: 319 is memfd_create; the name outlives the call.
+            let fd = unsafe { syscall(319, c("bomb").as_ptr(), 0i64) };
+            // SAFETY: a new descriptor has no other owner.
+            let mut file = unsafe { File::from_raw_fd(i32::try_from(fd).unwrap()) };
+            fill(|| file.write_all(&vec![1; MIB]));
         }
         ["write", path] => {
             let mut file = File::create(path).unwrap();
