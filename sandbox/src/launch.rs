@@ -9,6 +9,7 @@ mod watch;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -121,6 +122,8 @@ impl Starting {
         let (log, output) = io::pipe().map_err(launch("make the log pipe"))?;
         let end = || output.try_clone().map_err(launch("make the log pipe"));
         let mut command = Command::new(program::path()?);
+        // Otherwise process lists show the number of a descriptor.
+        command.arg0("anneal-sandbox");
         command.env_clear().current_dir("/");
         command.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(end()?).stderr(end()?);
         // With the command go this process's copies of the other ends.

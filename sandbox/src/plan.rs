@@ -23,6 +23,10 @@ const STACK_SOFT: u64 = 8 << 20;
 const STACK_HARD: u64 = 64 << 20;
 const LOCKED_BYTES: u64 = 64 << 10;
 const QUEUE_BYTES: u64 = 800 << 10;
+/// The kernel would allow as many as the host's memory holds.
+const PENDING_SIGNALS: u64 = 4096;
+/// Whatever protects a daemon from the kernel's search for memory is not handed on: a sandbox is the first to go.
+const OOM_ADJUSTMENT: i32 = 1000;
 pub(crate) const DOMAIN: &str = "(none)";
 /// The devices of a sandbox, all without effect on the host.
 const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom", "tty"];
@@ -37,6 +41,7 @@ pub fn operations(spec: &Spec, host: &HostFacts) -> Result<Vec<Op>> {
     let layout = mounts::Layout::of(spec)?;
     let mut ops = vec![
         Op::DieWithParent,
+        Op::OomScore { adjustment: OOM_ADJUSTMENT },
         Op::Enter {
             namespaces: vec![
                 Namespace::User,
@@ -67,7 +72,7 @@ pub fn operations(spec: &Spec, host: &HostFacts) -> Result<Vec<Op>> {
     ]);
     ops.extend(layout.root());
     ops.extend(devices());
-    ops.extend(masks::operations(spec.limits.cpus));
+    ops.extend(masks::operations(spec.limits.cpus, &spec.hostname));
     ops.extend(layout.mounts());
     ops.extend([Op::Pivot, Op::DropPrivileges]);
     ops.push(Op::Start { probe: spec.probe.as_ref().map(probe) });
@@ -138,6 +143,9 @@ fn payload(spec: &Spec, host: &HostFacts) -> Result<Vec<Op>> {
         limit(Resource::Stack, STACK_SOFT, STACK_HARD),
         limit(Resource::Locked, LOCKED_BYTES, LOCKED_BYTES),
         limit(Resource::Queues, QUEUE_BYTES, QUEUE_BYTES),
+        limit(Resource::Signals, PENDING_SIGNALS, PENDING_SIGNALS),
+        limit(Resource::Nice, 0, 0),
+        limit(Resource::RealTime, 0, 0),
     ];
     if !host.cpus.is_empty() {
         ops.push(Op::Affinity { cpus: host.cpus.clone() });

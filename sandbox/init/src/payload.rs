@@ -62,6 +62,9 @@ pub(crate) fn limit(resource: Resource, soft: u64, hard: u64) -> Result<(), Faul
         Resource::Stack => libc::RLIMIT_STACK,
         Resource::Locked => libc::RLIMIT_MEMLOCK,
         Resource::Queues => libc::RLIMIT_MSGQUEUE,
+        Resource::Signals => libc::RLIMIT_SIGPENDING,
+        Resource::Nice => libc::RLIMIT_NICE,
+        Resource::RealTime => libc::RLIMIT_RTPRIO,
     };
     let mut current = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: a live buffer of the right type.

@@ -55,6 +55,8 @@ impl World {
         match op {
             Op::DieWithParent => syscall::die_with_parent(),
             Op::JoinGroup { tasks } => enter::join_group(tasks),
+            Op::OomScore { adjustment } => std::fs::write("/proc/self/oom_score_adj", adjustment.to_string())
+                .map_err(|e| Fault::io("write oom_score_adj", &e)),
             Op::Enter { namespaces, uid, gid, deny_setgroups } => {
                 enter::enter(&mut self.control, namespaces, *uid, *gid, *deny_setgroups)
             }

@@ -66,6 +66,12 @@ pub enum Resource {
     Locked,
     /// Bytes in POSIX message queues.
     Queues,
+    /// Signals that wait for delivery.
+    Signals,
+    /// How far a process may raise its own priority.
+    Nice,
+    /// Priority of real-time scheduling.
+    RealTime,
 }
 
 /// Something that reaches only processes behind the same wall.
@@ -103,6 +109,11 @@ pub enum Op {
     JoinGroup {
         /// Its list of tasks.
         tasks: String,
+    },
+    /// How soon the kernel ends these processes when the whole host is out of memory: 1000 is before all others.
+    OomScore {
+        /// What is added to the kernel's own score.
+        adjustment: i32,
     },
     /// Make the namespaces and become process 1 of them.
     Enter {

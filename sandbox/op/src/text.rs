@@ -48,6 +48,9 @@ impl fmt::Display for Resource {
             Self::Stack => "stack",
             Self::Locked => "locked",
             Self::Queues => "queues",
+            Self::Signals => "signals",
+            Self::Nice => "nice",
+            Self::RealTime => "real-time",
         })
     }
 }
@@ -76,6 +79,7 @@ impl fmt::Display for Op {
         match self {
             Self::DieWithParent => f.write_str("die-with-parent"),
             Self::JoinGroup { tasks } => write!(f, "join-group {tasks:?}"),
+            Self::OomScore { adjustment } => write!(f, "oom-score {adjustment}"),
             Self::Enter { namespaces, uid, gid, deny_setgroups } => {
                 let names: Vec<String> = namespaces.iter().map(ToString::to_string).collect();
                 let groups = if *deny_setgroups { " deny-setgroups" } else { "" };

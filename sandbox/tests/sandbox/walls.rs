@@ -59,6 +59,66 @@ fn a_machine_id_is_what_a_declared_tree_says_or_absent() {
     assert_eq!(bench.says(&["read", "/etc/machine-id"]), "of the tree");
 }
 
+/// What `/proc` may hold beside processes without being covered by a mount of ours: links into the own process,
+/// objects of the own namespace, and what only the superuser of the host can read.
+const PROC_UNCOVERED: &[&str] = &["mounts", "net", "self", "sysvipc", "thread-self"];
+const PROC_SUPERUSER: &[&str] = &["kpagecgroup", "kpagecount", "kpageflags", "pagetypeinfo", "slabinfo", "vmallocinfo"];
+
+#[test]
+fn everything_in_proc_is_covered_or_of_the_payload_itself() {
+    needs_sandbox!();
+    let bench = Bench::new();
+    let table = bench.says(&["read", "/proc/self/mountinfo"]);
+    let covered: Vec<&str> = table.lines().filter_map(|line| line.split(' ').nth(4)).collect();
+    let listed = bench.says(&["list", "/proc"]);
+    let mut seen = 0;
+    for name in listed.split_whitespace().filter(|name| name.parse::<u32>().is_err()) {
+        seen += 1;
+        let path = format!("/proc/{name}");
+        if covered.contains(&path.as_str()) || PROC_UNCOVERED.contains(&name) {
+            continue;
+        }
+        assert!(PROC_SUPERUSER.contains(&name), "{path} shows something of the host");
+        let said = bench.says(&["read", &path]);
+        assert!(said.starts_with("held: "), "{said}");
+    }
+    assert!(seen > 30, "{listed}");
+}
+
+#[test]
+fn settings_of_the_kernel_are_the_same_on_every_host() {
+    needs_sandbox!();
+    let mut bench = Bench::new();
+    bench.spec.hostname = "elsewhere".to_owned();
+    let said = bench.says(&["walls", "sys"]);
+    for line in [
+        "/proc/sys/kernel/hostname: elsewhere",
+        "/proc/sys/kernel/domainname: (none)",
+        "/proc/sys/kernel/osrelease: 6.1.0-anneal",
+        "/proc/sys/kernel/random/boot_id: 616e6e65-616c-4000-8000-000000000000",
+        "/proc/sys/kernel/random/uuid: 616e6e65-616c-4000-8000-000000000001",
+    ] {
+        assert!(said.lines().any(|said| said == line), "{line} is missing in\n{said}");
+    }
+    assert_eq!(said.lines().count(), 28, "{said}");
+}
+
+#[test]
+fn nothing_that_protects_the_launcher_protects_its_payload() {
+    needs_sandbox!();
+    let bench = Bench::new();
+    assert_eq!(bench.says(&["read", "/proc/self/oom_score_adj"]), "1000\n");
+    let said = bench.says(&["read", "/proc/self/limits"]);
+    let limit = |name: &str| {
+        let line = said.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+        line.split_whitespace().take(2).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(limit("Max nice priority"), "0 0");
+    assert_eq!(limit("Max realtime priority"), "0 0");
+    assert_eq!(limit("Max pending signals"), "4096 4096");
+    assert_eq!(bench.says(&["read", "/proc/1/cmdline"]), "anneal-sandbox\0");
+}
+
 #[test]
 fn an_outcome_tells_what_could_not_be_fixed() {
     needs_sandbox!();
