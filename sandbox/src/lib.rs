@@ -20,6 +20,7 @@ mod slot;
 mod spec;
 mod surroundings;
 mod sweep;
+mod variation;
 mod witness;
 
 pub use anneal_sandbox_op::{Confinement, Op, listing};
@@ -30,9 +31,10 @@ pub use host::{FIRST_ID, HostFacts};
 pub use launch::run;
 pub use outcome::{Ended, Outcome, ProbeResult, Usage};
 pub use plan::operations;
-pub use spec::{HttpProbe, Kind, Limits, Mount, MountSource, Spec};
+pub use spec::{HttpProbe, Kind, Limits, Mount, MountSource, Spec, Staging};
 pub use surroundings::{CgroupKind, IdMode, Surroundings};
 pub use sweep::{Swept, remove_tree, sweep};
+pub use variation::{Aspect, Variation};
 pub use witness::{Attempt, RefusedAttempt, Trace};
 
 /// The result of this crate's fallible functions.

@@ -40,6 +40,24 @@ pub enum MountSource {
     Output(PathBuf),
 }
 
+/// How the trees of a spec come into the sandbox.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Staging {
+    /// As they are, shown through overlays and binds; costs nothing, however large they are.
+    #[default]
+    InPlace,
+    /// As copies on a fresh file system in memory, made for this run.
+    Copied {
+        /// Size limit of the copy of each mount.
+        bytes: u64,
+        /// Limit of files of each.
+        inodes: u64,
+        /// Whether names are made in reverse order, which is how a tmpfs lists them.
+        reversed: bool,
+    },
+}
+
 /// Something that appears at a place in the sandbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -144,6 +162,9 @@ pub struct Spec {
     /// Whether `/` can be written; what is written is gone afterwards.
     #[serde(default)]
     pub writable_root: bool,
+    /// How trees come in.
+    #[serde(default)]
+    pub staging: Staging,
     /// The mask for the permission bits of new files.
     #[serde(default = "umask")]
     pub umask: u32,
@@ -179,6 +200,7 @@ impl Spec {
             limits: Limits::default(),
             probe: None,
             writable_root: false,
+            staging: Staging::InPlace,
             umask: umask(),
             fixed_addresses: None,
             trace: false,

@@ -6,6 +6,7 @@
 //! and the new root itself until [`Op::Pivot`] leaves host and base behind.
 
 mod api;
+mod copy;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -43,6 +44,15 @@ impl Root {
             Op::Tmpfs { at, bytes, inodes, mode } => {
                 let mount = tmpfs(*bytes, *inodes, *mode)?;
                 self.attach(mount.as_fd(), at)
+            }
+            Op::Copy { from, at, bytes, inodes, reversed, writable } => {
+                let mount = tmpfs(*bytes, *inodes, 0o755)?;
+                copy::tree(self.source(from)?.as_fd(), mount.as_fd(), *reversed)?;
+                if !writable {
+                    let attributes = Attributes { read_only: true, no_devices: true, no_exec: false };
+                    api::set_attributes(mount.as_fd(), attributes)?;
+                }
+                self.attach_or_be_root(mount, at)
             }
             Op::Bind { from, at, writable, devices, optional } => self.bind(
                 from,
@@ -185,6 +195,15 @@ impl Root {
 
     fn attach(&self, mount: BorrowedFd<'_>, at: &str) -> Result<(), Fault> {
         api::attach(mount, self.find(at, libc::O_PATH)?.as_fd())
+    }
+
+    fn attach_or_be_root(&mut self, mount: OwnedFd, at: &str) -> Result<(), Fault> {
+        if at != "/" {
+            return self.attach(mount.as_fd(), at);
+        }
+        self.attach(mount.as_fd(), ROOT)?;
+        self.root = Some(mount);
+        Ok(())
     }
 
     fn overlay(&mut self, at: &str, lower: &[String], points: Option<&str>, upper: Option<&str>) -> Result<(), Fault> {

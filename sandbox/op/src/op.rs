@@ -218,6 +218,21 @@ pub enum Op {
         /// Whether a missing mount point is no fault, since kernels differ in what they show.
         optional: bool,
     },
+    /// Mount a fresh file system in memory and copy a mounted tree onto it.
+    Copy {
+        /// What to copy, a place on the base.
+        from: String,
+        /// Where.
+        at: String,
+        /// Size limit.
+        bytes: u64,
+        /// Limit of files.
+        inodes: u64,
+        /// Whether names are made in reverse order.
+        reversed: bool,
+        /// Whether it can be written afterwards.
+        writable: bool,
+    },
     /// Mount the process file system of the new process namespace, read-only.
     Proc {
         /// Where.

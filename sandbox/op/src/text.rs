@@ -139,6 +139,11 @@ fn mount_text(op: &Op, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str(if *devices { " devices" } else { "" })?;
             f.write_str(if *optional { " if-there" } else { "" })
         }
+        Op::Copy { from, at, bytes, inodes, reversed, writable } => {
+            write!(f, "copy {from:?} to {at:?} {bytes} bytes {inodes} inodes")?;
+            f.write_str(if *reversed { " reversed" } else { "" })?;
+            f.write_str(if *writable { " writable" } else { " read-only" })
+        }
         Op::Proc { at } => write!(f, "proc {at:?}"),
         Op::Terminals { at } => write!(f, "terminals {at:?}"),
         Op::ReadOnly { at } => write!(f, "read-only {at:?}"),

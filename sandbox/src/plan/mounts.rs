@@ -8,13 +8,15 @@ use std::path::Path;
 
 use anneal_sandbox_op::{Handle, Op};
 
-use crate::{Error, MountSource, Result, Spec};
+use crate::{Error, MountSource, Result, Spec, Staging};
 
 /// How much can be written to a root that is writable.
 const WRITABLE_ROOT_BYTES: u64 = 512 << 20;
 const WRITABLE_ROOT_INODES: u64 = 64 << 10;
 /// Where the base keeps what is written to such a root.
 const UPPER: &str = "upper";
+/// Where it keeps trees that are to be copied.
+const COPIES: &str = "copies";
 /// Mount points that every sandbox has.
 const ALWAYS: &[&str] = &["/dev", "/proc"];
 /// Where programs expect anyone to be able to write.
@@ -44,6 +46,7 @@ enum Content {
 pub(crate) struct Layout {
     mounts: Vec<Placed>,
     writable_root: bool,
+    staging: Staging,
 }
 
 /// A path as text; the operations are JSON.
@@ -90,7 +93,7 @@ impl Layout {
                 holder.points.push((rest.to_owned(), matches!(mount.content, Content::File(_))));
             }
         }
-        Ok(Self { mounts, writable_root: spec.writable_root })
+        Ok(Self { mounts, writable_root: spec.writable_root, staging: spec.staging })
     }
 
     /// Takes a handle of every host path.
@@ -116,7 +119,9 @@ impl Layout {
     /// Makes `/`.
     pub(crate) fn root(&self) -> Vec<Op> {
         let mut ops = Vec::new();
-        if self.writable_root {
+        // A copy is a file system of this run's own, which can be written as it is.
+        let upper = self.writable_root && self.staging == Staging::InPlace;
+        if upper {
             ops.push(Op::Directory { at: UPPER.to_owned(), mode: 0o755 });
             let (bytes, inodes) = (WRITABLE_ROOT_BYTES, WRITABLE_ROOT_INODES);
             ops.push(Op::Tmpfs { at: UPPER.to_owned(), bytes, inodes, mode: 0o755 });
@@ -125,14 +130,27 @@ impl Layout {
             }
         }
         if let Some(root) = self.mounts.first() {
-            ops.extend(place(0, root, self.writable_root.then(|| UPPER.to_owned())));
+            ops.extend(self.place(0, root, upper.then(|| UPPER.to_owned())));
         }
         ops
     }
 
     /// Makes everything beneath `/`.
     pub(crate) fn mounts(&self) -> Vec<Op> {
-        self.mounts.iter().enumerate().skip(1).flat_map(|(index, mount)| place(index, mount, None)).collect()
+        self.mounts.iter().enumerate().skip(1).flat_map(|(index, mount)| self.place(index, mount, None)).collect()
+    }
+
+    /// Mounts one thing: where it belongs, or beside it first where it is to be copied.
+    fn place(&self, index: usize, mount: &Placed, upper: Option<String>) -> Vec<Op> {
+        let (Staging::Copied { bytes, inodes, reversed }, Content::Trees(_)) = (self.staging, &mount.content) else {
+            return place(index, &mount.at, mount, upper);
+        };
+        let from = format!("{COPIES}/{index}");
+        let writable = self.writable_root && index == 0;
+        let mut ops = vec![Op::Directory { at: from.clone(), mode: 0o755 }];
+        ops.extend(place(index, &from, mount, upper));
+        ops.push(Op::Copy { from, at: mount.at.clone(), bytes, inodes, reversed, writable });
+        ops
     }
 }
 
@@ -161,8 +179,8 @@ fn trees(field: &str, paths: &[std::path::PathBuf]) -> Result<Vec<String>> {
 }
 
 /// Mounts one thing and makes the mount points in it.
-fn place(index: usize, mount: &Placed, upper: Option<String>) -> Vec<Op> {
-    let at = mount.at.clone();
+fn place(index: usize, at: &str, mount: &Placed, upper: Option<String>) -> Vec<Op> {
+    let at = at.to_owned();
     let bind = |from: &String, writable| Op::Bind {
         from: from.clone(),
         at: at.clone(),

@@ -8,7 +8,7 @@ use anneal_sandbox_op::listing;
 
 use super::operations;
 use crate::plan::mounts::MAX_LAYERS;
-use crate::{Error, HostFacts, HttpProbe, Kind, Mount, MountSource, Spec, filter};
+use crate::{Error, HostFacts, HttpProbe, Kind, Mount, MountSource, Spec, Variation, filter};
 
 fn host() -> HostFacts {
     let (outside_uid, outside_gid) = (4_200_003, 4_200_003);
@@ -49,6 +49,11 @@ fn check(name: &str, text: &str) {
 #[test]
 fn a_build_is_made_by_these_operations() {
     check("build.txt", &listing(&operations(&spec(Kind::Build), &host()).unwrap()));
+}
+
+#[test]
+fn a_build_in_other_surroundings_is_made_by_these_operations() {
+    check("varied.txt", &listing(&operations(&spec(Kind::Build).varied(&Variation::all()), &host()).unwrap()));
 }
 
 #[test]

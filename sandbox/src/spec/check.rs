@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path};
 
-use crate::{Error, MountSource, Result, Spec};
+use crate::{Error, MountSource, Result, Spec, Staging};
 
 /// Places that are made by the sandbox, or never there.
 const RESERVED: &[&str] = &["/dev", "/proc", "/sys"];
@@ -22,6 +22,7 @@ impl Spec {
     /// Whether every field can be used; says nothing about the host.
     pub fn check(&self) -> Result<()> {
         self.check_mounts()?;
+        self.check_staging()?;
         self.check_payload()?;
         self.check_limits()?;
         self.check_probe()
@@ -54,6 +55,12 @@ impl Spec {
             }
         }
         Ok(())
+    }
+
+    fn check_staging(&self) -> Result<()> {
+        let Staging::Copied { bytes, inodes, .. } = self.staging else { return Ok(()) };
+        positive("staging.bytes", bytes)?;
+        positive("staging.inodes", inodes)
     }
 
     fn check_payload(&self) -> Result<()> {

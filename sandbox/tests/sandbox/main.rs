@@ -15,5 +15,6 @@ mod isolation;
 mod lifecycle;
 mod limits;
 mod rootless;
+mod variation;
 mod walls;
 mod witness;

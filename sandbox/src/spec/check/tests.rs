@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Error, HttpProbe, Kind, Mount, MountSource, Spec};
+use crate::{Error, HttpProbe, Kind, Mount, MountSource, Spec, Staging};
 
 fn good() -> Spec {
     Spec {
@@ -50,6 +50,8 @@ fn a_limit_of_zero_is_refused() {
     check("limits.open_files", |spec| spec.limits.open_files = 0);
     check("limits.cpus", |spec| spec.limits.cpus = 0);
     check("limits.output_bytes", |spec| spec.limits.output_bytes = 0);
+    check("staging.bytes", |spec| spec.staging = Staging::Copied { bytes: 0, inodes: 1, reversed: false });
+    check("staging.inodes", |spec| spec.staging = Staging::Copied { bytes: 1, inodes: 0, reversed: false });
     check("limits.output_inodes", |spec| spec.limits.output_inodes = 0);
     check("limits.log_bytes_per_second", |spec| spec.limits.log_bytes_per_second = 0);
     check("limits.cpus", |spec| spec.limits.cpus = super::CPU_LIMIT + 1);
@@ -66,6 +68,7 @@ fn a_payload_that_can_not_be_named_is_refused() {
     check("env.A", |spec| _ = spec.env.insert("A".to_owned(), "\0".to_owned()));
     check("cwd", |spec| spec.cwd = "build".into());
     check("uid", |spec| spec.uid = u32::MAX);
+    check("umask", |spec| spec.umask = 0o1000);
     check("hostname", |spec| spec.hostname = "a b".to_owned());
     check("hostname", |spec| spec.hostname = "a".repeat(super::HOSTNAME_LIMIT + 1));
 }
