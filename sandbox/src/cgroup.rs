@@ -1,4 +1,4 @@
-//! One control group per run: memory and processes of a payload together.
+//! One control group per run: memory, processes and (in version 2) processor time of a payload together.
 //!
 //! Version 2 is used where the caller may enable its memory and pids controllers: in the root group, or in a
 //! group delegated to it (systemd's `Delegate=yes`), from which it moves itself to a leaf first, since a group with
@@ -25,6 +25,8 @@ use crate::{CgroupKind, Limits};
 const PREFIX: &str = "anneal-";
 /// Process 1 and, for a moment, its maker count as well.
 const OWN_PROCESSES: u64 = 2;
+/// Microseconds over which the time of processors is counted.
+const PROCESSOR_PERIOD: u64 = 100_000;
 /// A group can be busy for a moment after its last process is gone.
 const REMOVE_ATTEMPTS: u32 = 50;
 const REMOVE_PAUSE: Duration = Duration::from_millis(2);
@@ -65,7 +67,9 @@ impl Group {
                             group.missing.push(format!("memory: cannot make a control group in {parent}: {error}"));
                         }
                     }
-                    None => group.missing.push("memory: no memory control group hierarchy is mounted".to_owned()),
+                    None => {
+                        group.missing.push("memory: no memory hierarchy where this user may make groups".to_owned())
+                    }
                 }
                 if let Some(parent) = pids {
                     group.limits_pids = group.fill_pids(&parent.join(&name), limits).is_ok();
@@ -91,6 +95,10 @@ impl Group {
         // Missing where the kernel has no swap.
         let _ = fs::write(dir.join("memory.swap.max"), "0");
         fs::write(dir.join("pids.max"), limits.pids.saturating_add(OWN_PROCESSES).to_string())?;
+        // Missing where the controller is not handed out. A payload may choose other processors than its own; with this
+        // it gets no more time for that.
+        let time = u64::from(limits.cpus).saturating_mul(PROCESSOR_PERIOD);
+        let _ = fs::write(dir.join("cpu.max"), format!("{time} {PROCESSOR_PERIOD}"));
         self.limits_pids = true;
         self.oom = Some(fs::File::open(dir.join("memory.events"))?);
         Ok(())

@@ -8,6 +8,8 @@ use std::sync::OnceLock;
 /// The leaf that this process moves to, so that its own group can hand out controllers.
 const LEAF: &str = "anneal-main";
 const CONTROLLERS: &str = "+memory +pids";
+/// Handed out where it is to be had; not every delegation has it.
+const PROCESSOR: &str = "+cpu";
 
 /// Where groups can be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,7 +101,13 @@ fn version_two(own: &Path) -> Result<PathBuf, String> {
     let told = |what: &str, error: io::Error| {
         format!("{what} in control group {}: {error}; run with Delegate=yes or as root", own.display())
     };
-    let enable = || fs::write(own.join("cgroup.subtree_control"), CONTROLLERS);
+    let enable = || {
+        let control = own.join("cgroup.subtree_control");
+        fs::write(&control, CONTROLLERS)?;
+        // Without it the time of processors is not limited, only which of them are used.
+        let _ = fs::write(&control, PROCESSOR);
+        Ok(())
+    };
     if enable().is_ok() {
         return Ok(own.to_path_buf());
     }

@@ -22,47 +22,79 @@ pub(super) fn explain(spec: &Spec, failure: Failure) -> Error {
         };
     }
     if matches!(errno, libc::EPERM | libc::EACCES | libc::ENOSPC | libc::EUSERS) {
-        if let Some(setting) = forbidding_setting(&|path| fs::read_to_string(path).ok()) {
-            return Error::NamespacesForbidden { setting: setting.to_owned(), source };
-        }
-        if call == "clone" {
-            let setting =
-                "the container or security policy around this process denies them; allow clone with CLONE_NEWUSER";
-            return Error::NamespacesForbidden { setting: setting.to_owned(), source };
+        let root = nix::unistd::geteuid().is_root();
+        if let Some(setting) = forbidding_setting(root, call == "clone", &|path| fs::read_to_string(path).ok()) {
+            return Error::NamespacesForbidden { setting, source };
         }
     }
     Error::Operation { index, op, call, source }
 }
 
-/// The setting of this host that forbids user namespaces, with the value it should have.
-pub(crate) fn forbidding_setting(read: &dyn Fn(&str) -> Option<String>) -> Option<&'static str> {
+/// The kinds of namespaces whose number the host may limit, each user namespace on the way down counting.
+const COUNTED: &[&str] = &["user", "mnt", "pid", "net", "ipc", "uts", "cgroup", "time"];
+
+/// The setting of this host that forbids namespaces, with the value it should have. Where no setting does and it was the
+/// making of the namespaces that failed, what else it may be.
+fn forbidding_setting(root: bool, at_clone: bool, read: &dyn Fn(&str) -> Option<String>) -> Option<String> {
     let is = |path: &str, value: &str| read(path).is_some_and(|text| text.trim() == value);
-    if is("/proc/sys/user/max_user_namespaces", "0") {
-        return Some("user.max_user_namespaces is 0; set it to 10000 or more with sysctl");
+    if let Some(kind) = COUNTED.iter().find(|kind| is(&format!("/proc/sys/user/max_{kind}_namespaces"), "0")) {
+        return Some(format!("user.max_{kind}_namespaces is 0; set it to 10000 or more with sysctl"));
     }
-    if is("/proc/sys/kernel/unprivileged_userns_clone", "0") {
-        return Some("kernel.unprivileged_userns_clone is 0; set it to 1 with sysctl");
+    // The superuser is exempt from these two.
+    if !root && is("/proc/sys/kernel/unprivileged_userns_clone", "0") {
+        return Some("kernel.unprivileged_userns_clone is 0; set it to 1 with sysctl, or run as root".to_owned());
     }
-    if is("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") {
-        return Some("kernel.apparmor_restrict_unprivileged_userns is 1; set it to 0 with sysctl, or run as root");
+    if !root && is("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") {
+        let setting = "kernel.apparmor_restrict_unprivileged_userns is 1; set it to 0 with sysctl, give the program an \
+                       AppArmor profile that allows userns, or run as root";
+        return Some(setting.to_owned());
     }
-    None
+    if at_clone && read("/proc/self/mountinfo").is_some_and(|table| in_chroot(&table)) {
+        return Some(
+            "this process is in a chroot, where the kernel makes none; run it outside, or use pivot_root".into(),
+        );
+    }
+    at_clone.then(|| {
+        "the container or security policy around this process denies them; allow clone with CLONE_NEWUSER".to_owned()
+    })
+}
+
+/// Whether the root of this process is no mount point, as it is for every process outside a chroot.
+fn in_chroot(table: &str) -> bool {
+    !table.is_empty() && !table.lines().any(|line| line.split(' ').nth(4) == Some("/"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const PLAIN: &str = "21 1 8:1 / / rw - ext4 a rw\n22 21 0:5 / /proc rw - proc proc rw\n";
+    const CHROOT: &str = "22 21 0:5 / /proc rw - proc proc rw\n";
+
     #[test]
-    fn the_setting_that_forbids_user_namespaces_is_named() {
+    fn the_setting_that_forbids_namespaces_is_named() {
         for (path, value, name) in [
             ("/proc/sys/user/max_user_namespaces", "0\n", "user.max_user_namespaces"),
+            ("/proc/sys/user/max_net_namespaces", "0\n", "user.max_net_namespaces"),
             ("/proc/sys/kernel/unprivileged_userns_clone", "0\n", "kernel.unprivileged_userns_clone"),
             ("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1\n", "kernel.apparmor_restrict"),
         ] {
             let read = |asked: &str| (asked == path).then(|| value.to_owned());
-            assert!(forbidding_setting(&read).is_some_and(|setting| setting.contains(name)));
+            let named = |root| forbidding_setting(root, false, &read).is_some_and(|setting| setting.contains(name));
+            assert!(named(false), "{name}");
+            assert_eq!(named(true), name.starts_with("user."), "{name}: the superuser is exempt from some");
         }
-        assert_eq!(forbidding_setting(&|_| Some("1000\n".to_owned())), None);
+        assert_eq!(forbidding_setting(false, false, &|_| Some("1000\n".to_owned())), None);
+    }
+
+    #[test]
+    fn a_chroot_is_told_from_a_policy() {
+        let told = |table: &'static str| {
+            let read = |asked: &str| (asked == "/proc/self/mountinfo").then(|| table.to_owned());
+            forbidding_setting(true, true, &read).unwrap_or_default()
+        };
+        assert!(told(CHROOT).contains("chroot"));
+        assert!(told(PLAIN).contains("policy"));
+        assert!(told("").contains("policy"));
     }
 }

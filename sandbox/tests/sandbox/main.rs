@@ -10,6 +10,7 @@ mod confinement;
 mod crash;
 mod escape;
 mod files;
+mod forbidden;
 mod groups;
 mod isolation;
 mod lifecycle;
