@@ -1,6 +1,7 @@
 //! Starts a sandbox, stays with it, and comes back when nothing of it is alive.
 
 mod failure;
+mod inbox;
 mod outputs;
 mod rate;
 mod stage;

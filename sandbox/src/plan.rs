@@ -9,9 +9,9 @@ use std::time::Duration;
 use anneal_sandbox_op::{Handle, IdMap, Namespace, Op, ProbeRequest, Resource};
 
 pub(crate) use landlock::LANDLOCK_ABI;
+pub(crate) use masks::{RELEASE, VERSION};
 
 use crate::{HostFacts, HttpProbe, Kind, Result, Spec, filter};
-pub(crate) use masks::{RELEASE, VERSION};
 
 /// How long a server may take to stop after its probe was answered.
 const STOP_WITHIN: Duration = Duration::from_secs(10);

@@ -35,7 +35,7 @@ pub enum IdMode {
 /// The facts of one run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Surroundings {
-    /// Release of the kernel; `uname` shows a fixed one.
+    /// Release of the kernel. `uname` and `/proc` show another, but what it can do shows.
     pub kernel: String,
     /// Model of the first processor, whose instructions a payload can find out about.
     pub cpu_model: String,

@@ -1,18 +1,18 @@
 //! The launcher's side of a run: passes the log on, counts time and bytes, ends what goes too far.
 
-use std::io::{self, IoSliceMut, Write};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use anneal_sandbox_op::{Confinement, Event, Failure, decode, frame_length};
+use anneal_sandbox_op::{Confinement, Event, Failure};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use nix::sys::wait::waitpid;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
+use super::inbox::Inbox;
 use super::outputs::Meter;
 use super::rate::Rate;
 use super::{Sandbox, failure, launch};
@@ -65,8 +65,7 @@ pub(super) struct Watch<'a> {
     log_bytes: u64,
     rate: Rate,
     log_open: bool,
-    /// Bytes of events that are not whole yet.
-    pending: Vec<u8>,
+    inbox: Inbox,
     /// Process 1, once it exists.
     init: Option<Pid>,
     /// Why it was ended from here.
@@ -103,7 +102,7 @@ impl<'a> Watch<'a> {
             log_bytes: 0,
             rate: Rate::new(spec.limits.log_bytes_per_second, now),
             log_open: true,
-            pending: Vec::new(),
+            inbox: Inbox::default(),
             init: None,
             stopped: None,
             log_error: None,
@@ -241,49 +240,14 @@ impl<'a> Watch<'a> {
 
     /// Reads what the init program says; false once it says nothing more.
     fn read_events(&mut self) -> Result<bool> {
-        let mut chunk = vec![0; CHUNK];
-        let mut space = nix::cmsg_space!([RawFd; 1]);
-        let mut parts = [IoSliceMut::new(&mut chunk)];
-        let control = self.sandbox.control.as_raw_fd();
-        let failed = |errno: nix::Error| launch("read the control socket")(errno.into());
-        let mut passed = Vec::new();
-        let length = match recvmsg::<()>(control, &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC) {
-            Ok(message) => {
-                for control in message.cmsgs().map_err(failed)? {
-                    if let ControlMessageOwned::ScmRights(descriptors) = control {
-                        // SAFETY: the kernel has just made these descriptors for this message; nothing else owns them.
-                        passed.extend(descriptors.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
-                    }
-                }
-                Some(message.bytes)
-            }
-            Err(nix::Error::EAGAIN | nix::Error::EINTR) => None,
-            // Its end was closed with something unread in it, as a program that dies does.
-            Err(nix::Error::ECONNRESET) => return Ok(false),
-            Err(errno) => return Err(failed(errno)),
-        };
-        if length == Some(0) {
-            return Ok(false);
-        }
-        self.pending.extend_from_slice(chunk.get(..length.unwrap_or(0)).unwrap_or_default());
-        // Only the init program can send one, and it sends one.
-        if let Some(listener) = passed.pop() {
+        let (said, listener) = self.inbox.receive(&self.sandbox.control)?;
+        if let Some(listener) = listener {
             self.witness.listen(listener);
         }
-        while let Some(event) = self.next_event()? {
+        while let Some(event) = self.inbox.next()? {
             self.note(event);
         }
-        Ok(true)
-    }
-
-    fn next_event(&mut self) -> Result<Option<Event>> {
-        let broken = |error: anneal_sandbox_op::WireError| Error::Control { reason: error.to_string() };
-        let Some((prefix, rest)) = self.pending.split_first_chunk::<4>() else { return Ok(None) };
-        let length = frame_length(*prefix).map_err(broken)?;
-        let Some(message) = rest.get(..length) else { return Ok(None) };
-        let event = decode(message).map_err(broken)?;
-        self.pending.drain(..4 + length);
-        Ok(Some(event))
+        Ok(said)
     }
 
     fn note(&mut self, event: Event) {
