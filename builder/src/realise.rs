@@ -8,7 +8,7 @@ use crate::{
     Builder, Error, Phase, Progress, Ran, Realised, Result,
     error::io,
     script,
-    staging::{Allowance, Stage, Variation},
+    staging::{Allowance, Stage, variation},
 };
 use anneal_content::{ActionDigest, ActionResult, BlobDigest, DerivationId, PackageName};
 use anneal_plan::{Action, Derivation, Inputs};
@@ -52,9 +52,9 @@ impl Builder {
         let action = Action::resolve(derivation, inputs)?;
         let key = action.digest()?;
         let known = self.store.results(&key)?;
-        let missing: Vec<Variation> = [Variation::Plain, Variation::Repeated]
+        let missing: Vec<Phase> = [Phase::Build, Phase::Proof]
             .into_iter()
-            .filter(|v| !known.iter().any(|r| r.variation.is_empty() == (*v == Variation::Plain)))
+            .filter(|v| !known.iter().any(|r| r.variation.is_empty() == (*v == Phase::Build)))
             .collect();
         let mut ran = Vec::new();
         if !missing.is_empty() {
@@ -79,33 +79,33 @@ impl Builder {
         recipe: &PackageRecipe,
         action: &Action,
         key: &ActionDigest,
-        variations: &[Variation],
+        phases: &[Phase],
         on: &(dyn Fn(Progress) + Sync),
     ) -> Result<Vec<Ran>> {
         let sources = self.source_dir(&action.sources)?;
         let sysroot = self.sysroot_dirs(&action.sysroot)?;
         let cancel = self.cancel.child();
         let results: Vec<Result<Run>> = std::thread::scope(|scope| {
-            let start = |variation: Variation| {
+            let start = |phase: Phase| {
                 let (sources, sysroot, cancel) = (&sources, &sysroot, &cancel);
                 scope.spawn(move || {
-                    let run = self.run_one(recipe, action, sources, sysroot, variation, cancel, on);
+                    let run = self.run_one(recipe, action, sources, sysroot, phase, cancel, on);
                     if run.is_err() {
                         cancel.cancel();
                     }
                     run
                 })
             };
-            let threads: Vec<_> = variations.iter().map(|v| start(*v)).collect();
+            let threads: Vec<_> = phases.iter().map(|v| start(*v)).collect();
             threads.into_iter().filter_map(|t| t.join().ok()).collect()
         });
         let mut ran = Vec::new();
         let mut first_error = None;
-        for (run, variation) in results.into_iter().zip(variations) {
+        for (run, phase) in results.into_iter().zip(phases) {
             match run {
                 Ok(run) => {
                     self.store.record_result(key, &run.result)?;
-                    ran.push(interval(&run.outcome, phase(*variation)));
+                    ran.push(interval(&run.outcome, *phase));
                 }
                 // The other run's own failure says more than its cancellation.
                 Err(error) if matches!(error, Error::Cancelled { .. }) => first_error = first_error.or(Some(error)),
@@ -126,7 +126,7 @@ impl Builder {
         action: &Action,
         sources: &Path,
         sysroot: &[PathBuf],
-        variation: Variation,
+        phase: Phase,
         cancel: &CancelToken,
         on: &(dyn Fn(Progress) + Sync),
     ) -> Result<Run> {
@@ -142,14 +142,16 @@ impl Builder {
                 memory_bytes: u64::from(recipe.build.memory_mib) << 20,
                 cpus: action.cpus,
             },
-            variation,
+            phase,
         };
         let spec = self.work_spec(&stage)?;
         let (package, version) = (recipe.name.clone(), recipe.version().clone());
-        on(Progress::Started { package, version, phase: phase(variation) });
+        on(Progress::Started { package, version, phase });
         let mut log = self.store.writer()?;
         let mut tail = Tail::default();
-        let outcome = anneal_sandbox::run(&spec, &mut Both(&mut log, &mut tail), cancel)?;
+        let mut both = Both(&mut log, &mut tail);
+        let outcome = anneal_sandbox::run(&spec, &mut both, cancel)?;
+        list_refused(&outcome, &mut both).map_err(io("write", "the build's log"))?;
         let (log, _) = log.commit()?;
         match outcome.ended {
             Ended::Exited(0) => {}
@@ -161,10 +163,6 @@ impl Builder {
             .store
             .ingest_split(&place.out, &output_rules(), &classify)
             .map_err(|e| build_failed(&recipe.name, e.to_string(), &tail, log))?;
-        let variation = match variation {
-            Variation::Plain => Vec::new(),
-            Variation::Repeated => vec!["repetition".into(), "hostname".into(), "uid".into(), "time".into()],
-        };
         let result = ActionResult {
             outputs,
             log,
@@ -172,7 +170,7 @@ impl Builder {
             started_ms: outcome.started_ms,
             payload_ms: (outcome.exit_ns.saturating_sub(outcome.exec_ns)) / 1_000_000,
             limits_not_enforced: outcome.limits_not_enforced.clone(),
-            variation,
+            variation: differences(phase),
         };
         Ok(Run { result, outcome })
     }
@@ -187,11 +185,23 @@ fn output_rules() -> IngestRules {
     IngestRules { bytes_max: OUTPUT_BYTES_MAX, file_bytes_max: OUTPUT_FILE_BYTES_MAX, ..IngestRules::default() }
 }
 
-fn phase(variation: Variation) -> Phase {
-    match variation {
-        Variation::Plain => Phase::Build,
-        Variation::Repeated => Phase::Proof,
+/// Ends a log with what the sandbox refused, so that a build that reached for the network is seen to have done so.
+fn list_refused(outcome: &Outcome, log: &mut dyn std::io::Write) -> std::io::Result<()> {
+    for attempt in &outcome.refused {
+        writeln!(log, "anneal: refused {attempt}")?;
     }
+    if outcome.refused_more {
+        writeln!(log, "anneal: refused more than is listed")?;
+    }
+    Ok(())
+}
+
+/// In what a run differed from the build itself, in words; empty for that one.
+fn differences(phase: Phase) -> Vec<String> {
+    let changed = variation(phase);
+    let named = changed.aspects().map(|aspect| aspect.to_string());
+    // Whatever else is the same, it is another process at another time.
+    if phase == Phase::Build { Vec::new() } else { named.chain(["time".to_owned()]).collect() }
 }
 
 /// When a sandbox's own process ran.

@@ -1,9 +1,9 @@
 //! From an action to the sandbox that builds it: which directories it sees, where, and with what limits.
 
-use crate::{Builder, Result, script};
+use crate::{Builder, Phase, Result, script};
 use anneal_content::TreeDigest;
 use anneal_plan::Inputs;
-use anneal_sandbox::{Kind, Limits, Mount, MountSource, Spec};
+use anneal_sandbox::{Aspect, Kind, Limits, Mount, MountSource, Spec, Variation};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -26,21 +26,25 @@ const SCRATCH_INODES: u64 = 1 << 20;
 const PIDS: u64 = 4096;
 const OPEN_FILES: u64 = 4096;
 
-/// What distinguishes one run of an action from another without being allowed to show in the result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Variation {
-    /// The build itself.
-    Plain,
-    /// Its repetition: another host name, another uid outside, other processes beside it, a later time.
-    Repeated,
-}
+/// What the proof of a build changes: everything that must not show in the result and costs no time. Fewer processors
+/// would make it slower than the build, and copies of the inputs take memory: those are for a look by hand.
+const PROOF: &[Aspect] = &[
+    Aspect::Hostname,
+    Aspect::User,
+    Aspect::Umask,
+    Aspect::Timezone,
+    Aspect::Locale,
+    Aspect::Home,
+    Aspect::Environment,
+    Aspect::Path,
+    Aspect::Addresses,
+];
 
-impl Variation {
-    pub(crate) fn hostname(self) -> &'static str {
-        match self {
-            Self::Plain => "anneal",
-            Self::Repeated => "repetition",
-        }
+/// How the surroundings of a run differ from those of the build itself.
+pub(crate) fn variation(phase: Phase) -> Variation {
+    match phase {
+        Phase::Build | Phase::Test => Variation::default(),
+        Phase::Proof => PROOF.iter().copied().collect(),
     }
 }
 
@@ -64,13 +68,12 @@ impl Builder {
         if let Some(out) = stage.out {
             mounts.push(Mount { at: script::OUT.into(), source: MountSource::Output(out.to_owned()) });
         }
-        Ok(Spec {
+        let spec = Spec {
             root: vec![self.root.dir()?],
             mounts,
             argv: vec!["/bin/sh".into(), "-eu".into(), "-c".into(), stage.script.clone()],
             env: stage.env.clone(),
             cwd: script::BUILD.into(),
-            hostname: stage.variation.hostname().into(),
             limits: Limits {
                 wall: stage.allowance.wall,
                 silence: SILENCE,
@@ -82,7 +85,8 @@ impl Builder {
                 ..Limits::default()
             },
             ..Spec::of(if stage.out.is_some() { Kind::Build } else { Kind::Test })
-        })
+        };
+        Ok(spec.varied(&variation(stage.phase)))
     }
 }
 
@@ -94,7 +98,7 @@ pub(crate) struct Stage<'a> {
     pub(crate) script: String,
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) allowance: Allowance,
-    pub(crate) variation: Variation,
+    pub(crate) phase: Phase,
 }
 
 fn scratch(at: &str) -> Mount {

@@ -4,7 +4,7 @@ use crate::{
     Builder, Phase, Progress, Ran, Result,
     realise::{Both, Tail, interval},
     script,
-    staging::{Allowance, Stage, Variation},
+    staging::{Allowance, Stage},
 };
 use anneal_content::{BlobDigest, OutputName, PackageName};
 use anneal_plan::{Inputs, test_key};
@@ -86,7 +86,7 @@ impl Builder {
             script: script::steps_script(script::BUILD, &recipe.test.steps),
             env: script::environment(recipe.selected().date.epoch_secs(), recipe.build.cpus, &BTreeMap::new()),
             allowance: Allowance { wall: TEST_WALL, memory_bytes: TEST_MEMORY, cpus: recipe.build.cpus },
-            variation: Variation::Plain,
+            phase: Phase::Test,
         };
         let spec = self.work_spec(&stage)?;
         let (mut log, mut tail) = (self.store.writer()?, Tail::default());

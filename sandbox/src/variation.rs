@@ -5,6 +5,7 @@
 //! model) is left to another machine.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -58,6 +59,13 @@ impl Aspect {
         Self::FileSystem,
         Self::InputOrder,
     ];
+}
+
+/// The name that JSON has for it.
+impl fmt::Display for Aspect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
 }
 
 /// A set of aspects to change.
@@ -182,6 +190,7 @@ mod tests {
         assert_eq!(plain.varied(&Variation::default()), plain);
         let some: Variation = serde_json::from_str(r#"["umask", "input-order"]"#).unwrap();
         assert_eq!(some, [Aspect::InputOrder, Aspect::Umask].into_iter().collect());
+        assert_eq!(Aspect::InputOrder.to_string(), "input-order");
         assert_eq!(Variation::all().aspects().count(), Aspect::ALL.len());
         assert!(serde_json::from_str::<Variation>(r#"["clock"]"#).is_err());
     }

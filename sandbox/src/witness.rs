@@ -15,6 +15,7 @@ mod listener;
 mod lookups;
 mod names;
 
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -66,6 +67,17 @@ pub struct RefusedAttempt {
     pub detail: String,
     /// How often.
     pub times: u64,
+}
+
+impl fmt::Display for RefusedAttempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.what.serialize(&mut *f)?;
+        write!(f, ": {}", self.call)?;
+        if !self.detail.is_empty() {
+            write!(f, " {}", self.detail)?;
+        }
+        if self.times > 1 { write!(f, ", {} times", self.times) } else { Ok(()) }
+    }
 }
 
 /// What a traced run looked up, against what its spec declares.

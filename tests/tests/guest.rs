@@ -70,7 +70,8 @@ fn guest() -> Option<&'static [Run]> {
         }
         let runs = runs(&said);
         for run in &runs {
-            let end = run.end.map_or("did not end".to_owned(), |(code, time)| format!("ended with {code} after {time} s"));
+            let end =
+                run.end.map_or("did not end".to_owned(), |(code, time)| format!("ended with {code} after {time} s"));
             let (held, failed) = (run.tests("ok"), run.tests("FAILED"));
             eprintln!("guest: {} {end}; {} tests held, {} failed", run.name, held.len(), failed.len());
         }
