@@ -7,6 +7,9 @@
 //!
 //! What is read from a process's memory is what stood there when it was looked at. Another thread can change it at
 //! any time, so it is a description and decides nothing. The number and the arguments of a call can't change.
+//!
+//! A caller that was heard waits for its answer whatever signals come. Before that a signal interrupts it, as it does any
+//! slow call: it begins anew, or fails with `EINTR` where the handler was installed without `SA_RESTART`.
 
 mod attempts;
 mod detail;
@@ -56,7 +59,8 @@ pub enum Attempt {
 /// An attempt that a sandbox refused. Attempts alike in everything are one with a count.
 ///
 /// They are seen where a system call says what is wanted. Not seen: the addresses of `sendmsg` and `sendmmsg`, files and
-/// devices that are not there to be opened, and what a program decides not to try since it can read that it is confined.
+/// devices that are not there to be opened, what a filter of the payload's own refuses first, and what a program decides
+/// not to try since it can read that it is confined.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RefusedAttempt {
     /// What it was aimed at.
@@ -214,6 +218,8 @@ impl Witness {
                 Ok(()) => Answer::Succeed,
                 Err(_) => Answer::Fail(libc::EFAULT),
             },
+            // Nobody hears it.
+            Err(error) if listener::gone(&error) => Answer::Fail(libc::EFAULT),
             // A program that may be executed and not read shuts an ordinary user out of its memory. Its build goes on with
             // the host's names, and the result says so.
             Err(error) => {

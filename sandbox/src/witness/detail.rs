@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::listener::{Call, Listener, Memory};
+use super::listener::{Call, Listener, Memory, gone};
 use crate::filter::{Detail, NAMESPACE_FLAGS};
 
 /// So much of a path is read for a description.
@@ -103,9 +103,8 @@ pub(super) fn outward(listener: &Listener, call: &Call, pointer: u8, length: u8)
     match listener.memory(call, false) {
         // The kernel will read as little of it as this does.
         Ok(memory) => read(memory).ok().and_then(|bytes| decode(&bytes)),
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Some(UNREADABLE.to_owned()),
-        // The caller is gone.
-        Err(_) => None,
+        Err(error) if gone(&error) => None,
+        Err(_) => Some(UNREADABLE.to_owned()),
     }
 }
 

@@ -42,6 +42,11 @@ pub(super) enum Readiness {
     Over,
 }
 
+/// Whether an error means that the process does not wait any more.
+pub(super) fn gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH))
+}
+
 /// The launcher's end.
 #[derive(Debug)]
 pub(super) struct Listener(OwnedFd);
@@ -67,12 +72,13 @@ impl Listener {
             Err(errno) => return Err(errno.into()),
         }
         let seen = watched.first().and_then(PollFd::revents).unwrap_or(PollFlags::empty());
+        // An error alone means that a signal kept the kernel from looking.
         Ok(if seen.contains(PollFlags::POLLIN) {
             Readiness::Asked
-        } else if seen.is_empty() {
-            Readiness::Quiet
-        } else {
+        } else if seen.contains(PollFlags::POLLHUP) {
             Readiness::Over
+        } else {
+            Readiness::Quiet
         })
     }
 
@@ -81,18 +87,15 @@ impl Listener {
     pub(super) fn receive(&self) -> io::Result<Option<Call>> {
         // SAFETY: plain integers; the kernel demands zeros.
         let mut asked: libc::seccomp_notif = unsafe { std::mem::zeroed() };
-        // SAFETY: a live structure of the size that is part of the command's number.
-        match unsafe { libc::ioctl(self.0.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV, &mut asked) } {
-            0 => Ok(Some(Call {
+        match self.command(libc::SECCOMP_IOCTL_NOTIF_RECV, &mut asked) {
+            Ok(()) => Ok(Some(Call {
                 id: asked.id,
                 thread: asked.pid,
                 number: i64::from(asked.data.nr),
                 arguments: asked.data.args,
             })),
-            _ => match io::Error::last_os_error() {
-                error if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EINTR)) => Ok(None),
-                error => Err(error),
-            },
+            Err(error) if gone(&error) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -104,27 +107,37 @@ impl Listener {
             Answer::Succeed => {}
             Answer::GoOn => told.flags = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32,
         }
-        // SAFETY: a live structure of the size that is part of the command's number.
-        if unsafe { libc::ioctl(self.0.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &told) } == 0 {
-            return Ok(());
-        }
-        match io::Error::last_os_error() {
-            error if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
-            error => Err(error),
+        match self.command(libc::SECCOMP_IOCTL_NOTIF_SEND, &mut told) {
+            Err(error) if !gone(&error) => Err(error),
+            _ => Ok(()),
         }
     }
 
     /// Whether the caller still waits. If so, whatever was opened by its number before belongs to it and to nobody who
     /// got the number later.
     pub(super) fn waits(&self, call: &Call) -> bool {
-        // SAFETY: a live integer.
-        unsafe { libc::ioctl(self.0.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID, &call.id) == 0 }
+        let mut id = call.id;
+        self.command(libc::SECCOMP_IOCTL_NOTIF_ID_VALID, &mut id).is_ok()
+    }
+
+    /// One command. A signal to this thread interrupts each of them before it has done anything.
+    fn command<T>(&self, number: libc::c_ulong, about: &mut T) -> io::Result<()> {
+        loop {
+            // SAFETY: a live structure of the size that is part of the command's number; the three callers see to it.
+            if unsafe { libc::ioctl(self.0.as_raw_fd(), number, std::ptr::from_mut(about)) } == 0 {
+                return Ok(());
+            }
+            match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => {}
+                error => return Err(error),
+            }
+        }
     }
 
     /// The memory of the caller.
     pub(super) fn memory(&self, call: &Call, write: bool) -> io::Result<Memory> {
         let file = File::options().read(true).write(write).open(format!("/proc/{}/mem", call.thread))?;
-        if self.waits(call) { Ok(Memory(file)) } else { Err(io::ErrorKind::NotFound.into()) }
+        if self.waits(call) { Ok(Memory(file)) } else { Err(io::Error::from_raw_os_error(libc::ESRCH)) }
     }
 }
 

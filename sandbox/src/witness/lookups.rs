@@ -19,7 +19,7 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use super::Trace;
 use super::detail::printable;
 use super::inputs::{self, Holder, Places};
-use super::listener::{Call, Listener};
+use super::listener::{Call, Listener, gone};
 use crate::Spec;
 use crate::filter::{Lookup, Purpose};
 
@@ -38,7 +38,7 @@ const TRIES: usize = 3;
 const METHOD: &str = "Every open for reading, execve, stat, access and readlink by path was reported by the kernel \
     (seccomp user notification) before it happened; its path was read from the caller's memory and looked up in the \
     sandbox. reads_outside lists paths that nothing declared has, /proc and the run's own scratch and output places \
-    aside; a name that was missing in one declared directory and found in another is a search and is not listed. \
+    aside; a name that was missing beneath one declared directory and found elsewhere is a search and is not listed. \
     never_read lists declared files that no call was seen to open or execute. Not seen: interpreters and loaders that \
     the kernel opens for a program, files reached through a descriptor that was passed on or sent, paths that were \
     changed while they were looked at, and whatever a process had read before it was watched. Not observed does not mean \
@@ -58,7 +58,8 @@ pub(super) struct Lookups {
     opened: HashSet<PathBuf>,
     /// Last parts of paths that led somewhere.
     found: HashSet<OsString>,
-    /// Paths that led nowhere, each with whether its directory is there.
+    /// Paths that led nowhere, each with whether something above it is there, the root aside: what a declared directory
+    /// lacks is as declared as what it has.
     missing: BTreeMap<PathBuf, bool>,
     observed: bool,
     /// Whether the payload is executed. What is seen before is the sandbox's own doing, and hidden from an ordinary user.
@@ -109,8 +110,7 @@ impl Lookups {
             Ok(Some(path)) => self.take_down(listener, call, lookup.purpose, &path),
             Ok(None) => {}
             // The caller was killed.
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound) => {}
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+            Err(error) if gone(&error) => {}
             Err(_) => self.incomplete |= self.started,
         }
     }
@@ -158,19 +158,18 @@ impl Lookups {
                     }
                 }
             }
-            Led::Nowhere if makes => {}
+            Led::Nowhere if makes || self.missing.contains_key(&plain) => {}
             Led::Nowhere => {
-                let above = path.parent().zip(path.file_name());
-                let there = above.and_then(|(parent, name)| match lead(root, parent, true) {
-                    Led::To(real) => Some(real.join(name)),
+                let above = path.ancestors().skip(1).find_map(|above| match lead(root, above, true) {
+                    Led::To(real) => Some((real, above)),
                     _ => None,
                 });
-                let declared = there.is_some();
-                let missing = there.unwrap_or(plain);
-                if self.places.holder(&missing) != Holder::Own && !self.missing.contains_key(&missing) {
+                let (real, above) = above.unwrap_or((PathBuf::from("/"), Path::new("/")));
+                let whole = path.strip_prefix(above).map_or_else(|_| plain.clone(), |rest| real.join(rest));
+                if self.places.holder(&whole) != Holder::Own {
                     self.incomplete |= self.missing.len() >= MISSING;
                     if self.missing.len() < MISSING {
-                        self.missing.insert(missing, declared);
+                        self.missing.insert(plain, real != Path::new("/"));
                     }
                 }
             }

@@ -139,7 +139,7 @@ pub(crate) fn killed_while_waiting(rounds: usize) {
 
 extern "C" fn interrupted(_: c_int) {}
 
-/// `uname` beneath a rain of signals: it must never be interrupted.
+/// `uname` beneath a rain of signals, whose handler lets calls begin anew: it must never fail.
 pub(crate) fn names_under_signals() {
     // SAFETY: a handler that does nothing; the child only sends signals to its parent.
     unsafe {
