@@ -123,6 +123,22 @@ fn scratch_space_has_a_size_and_a_number_of_files() {
 }
 
 #[test]
+fn what_fills_an_output_ends_at_its_limit_of_bytes_or_of_files() {
+    needs_sandbox!();
+    let mut bench = small();
+    bench.spec.limits.memory_bytes = 512 * MIB;
+    bench.spec.limits.wall = patient(Duration::from_secs(20));
+    bench.spec.limits.output_bytes = 32 * MIB;
+    bench.spec.limits.output_inodes = 500;
+    bench.output("/out");
+    for bomb in [["write", "/out/file"], ["files", "/out"]] {
+        let (outcome, log, took) = explode(&bench, &bomb);
+        assert_eq!(outcome.ended, Ended::OutputLimit, "{bomb:?}: {log}");
+        assert!(took < patient(Duration::from_secs(3) + GRACE), "{bomb:?} took {took:?}");
+    }
+}
+
+#[test]
 fn what_the_kernel_keeps_of_files_on_disk_is_given_back_and_ends_nothing() {
     needs_sandbox!();
     let mut bench = small();
