@@ -4,14 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anneal_sandbox::{CancelToken, Ended, sweep};
+use anneal_sandbox::{CancelToken, CgroupKind, Ended, sweep};
 
 use crate::bench::{Bench, MIB, needs_sandbox, patient};
-
-/// Says that there is nothing to look at.
-fn skipped(reason: &str) {
-    std::io::Write::write_all(&mut std::io::stderr(), format!("skipped: groups: {reason}\n").as_bytes()).unwrap();
-}
 
 /// The groups of version 2 that this process has made and still has.
 fn own() -> Vec<PathBuf> {
@@ -53,18 +48,23 @@ fn number(group: &Path, file: &str) -> Option<u64> {
     read(group, file)?.parse().ok()
 }
 
-/// Whether runs have groups of version 2 here.
+/// Whether runs have groups of version 2 here; says why not.
 fn there_are_groups() -> bool {
-    let text = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
-    let enforced = Bench::new().run(&["true"]).unwrap().0.limits_not_enforced;
-    text.contains("memory") && !enforced.iter().any(|limit| limit.starts_with("memory: "))
+    let outcome = Bench::new().run(&["true"]).unwrap().0;
+    let has = outcome.surroundings.cgroup == CgroupKind::V2;
+    if !has {
+        let gaps = outcome.limits_not_enforced.join("; ");
+        let line = format!("skipped: groups: this user's runs have no control groups of version 2: {gaps}\n");
+        std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes()).unwrap();
+    }
+    has
 }
 
 #[test]
 fn the_limits_of_a_run_are_what_the_kernel_has_for_its_group() {
     needs_sandbox!();
     if !there_are_groups() {
-        return skipped("no control groups of version 2 for this user");
+        return;
     }
     let mut bench = Bench::new();
     bench.spec.limits.memory_bytes = 77 * MIB;
@@ -106,7 +106,7 @@ fn a_payload_sees_its_own_group_as_the_root_of_all() {
 fn a_sweep_kills_what_is_alive_in_the_group_of_a_launcher_that_is_gone() {
     needs_sandbox!();
     if !there_are_groups() {
-        return skipped("no control groups of version 2 for this user");
+        return;
     }
     let mut bench = Bench::new();
     bench.spec.limits.pids = 29;
