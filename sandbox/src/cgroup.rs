@@ -154,6 +154,11 @@ impl Drop for Group {
     }
 }
 
+/// Finds out which groups can be made, and makes this process's own ready for it; once, so that it costs the first run.
+pub(crate) fn settle() {
+    hierarchy::find();
+}
+
 /// Removes an empty group, waiting a moment where its last process is still leaving.
 fn remove(dir: &Path) -> io::Result<()> {
     for _ in 1..REMOVE_ATTEMPTS {

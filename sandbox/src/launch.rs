@@ -16,7 +16,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anneal_sandbox_op::{Op, encode};
 
-use crate::cgroup::Group;
+use crate::cgroup::{self, Group};
 use crate::plan::LANDLOCK_ABI;
 use crate::slot::Slot;
 use crate::{CancelToken, Error, HostFacts, Outcome, Result, Spec, Surroundings, doctor, operations, program};
@@ -28,6 +28,8 @@ use crate::{CancelToken, Error, HostFacts, Outcome, Result, Spec, Surroundings, 
 pub fn run(spec: &Spec, log: &mut dyn Write, cancel: &CancelToken) -> Result<Outcome> {
     spec.check()?;
     let slot = Slot::take()?;
+    // A child would keep this process's own group from handing anything on, so this comes before there is one.
+    cgroup::settle();
     // It takes a while to come up; everything else is found out meanwhile.
     let starting = Starting::new()?;
     let host = HostFacts::gather(&slot, spec.limits.cpus);
