@@ -89,7 +89,7 @@ fn the_limits_of_a_run_are_what_the_kernel_has_for_its_group() {
             // Present where the controller was handed out; one processor is declared.
             assert!(["100000 100000", "max 100000"].contains(&processor.as_str()), "{processor}");
         }
-        assert!(processes.is_some_and(|text| text.lines().count() >= 2));
+        assert!(processes.is_some_and(|text| !text.is_empty()), "nothing of the run is in its group");
         assert_eq!(kind.as_deref(), Some("domain"));
         assert!(group.is_some_and(|group| !group.exists()), "the group is still there after its run");
     });

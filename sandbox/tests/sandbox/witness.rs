@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anneal_sandbox::{Attempt, Ended, Kind, MountSource, Outcome, Trace};
 
-use crate::bench::{Bench, PAYLOAD, needs_sandbox, payload};
+use crate::bench::{Bench, PAYLOAD, needs_sandbox, patient, payload};
 
 const GRACE: Duration = Duration::from_secs(2);
 const EPERM: i32 = 1;
@@ -126,11 +126,11 @@ fn a_flood_of_attempts_ends_at_the_wall_limit_and_hides_nothing_else() {
     for trace in [false, true] {
         let mut bench = Bench::new();
         bench.spec.trace = trace;
-        bench.spec.limits.wall = Duration::from_millis(500);
+        bench.spec.limits.wall = patient(Duration::from_millis(500));
         let start = Instant::now();
         let (outcome, _) = bench.run(&["attempt-flood", "8"]).unwrap();
         assert_eq!(outcome.ended, Ended::WallLimit);
-        assert!(start.elapsed() < bench.spec.limits.wall + GRACE, "{:?}", start.elapsed());
+        assert!(start.elapsed() < bench.spec.limits.wall + patient(GRACE), "{:?}", start.elapsed());
         assert_eq!(outcome.refused.len(), 8, "{:#?}", outcome.refused);
         assert!(outcome.refused_more);
     }
