@@ -16,6 +16,7 @@ use anneal_recipe::PackageRecipe;
 use anneal_sandbox::{CancelToken, Ended, Outcome};
 use anneal_store::IngestRules;
 use std::{
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
@@ -226,15 +227,19 @@ impl WorkPlace {
     pub(crate) fn new(work_dir: &Path) -> Result<Self> {
         let number = NEXT_PLACE.fetch_add(1, Ordering::Relaxed);
         let dir = work_dir.join(format!("{}-{number}", std::process::id()));
-        let out = dir.join("out");
-        std::fs::create_dir_all(&out).map_err(io("create", &out))?;
-        Ok(Self { dir, out })
+        std::fs::create_dir_all(work_dir).map_err(io("create", work_dir))?;
+        // Nobody's before, and nobody else's to look into: what is there already is not this run's.
+        let mut private = std::fs::DirBuilder::new();
+        private.mode(0o700).create(&dir).map_err(io("create", &dir))?;
+        let place = Self { out: dir.join("out"), dir };
+        std::fs::create_dir(&place.out).map_err(io("create", &place.out))?;
+        Ok(place)
     }
 }
 
 impl Drop for WorkPlace {
     fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.dir) {
+        if let Err(error) = anneal_sandbox::remove_tree(&self.dir) {
             tracing::warn!(dir = %self.dir.display(), %error, "a work directory was left behind");
         }
     }

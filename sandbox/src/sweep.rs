@@ -5,12 +5,11 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, umount2};
 
-use crate::{Error, Result, cgroup};
+use crate::{Error, Result, cgroup, remove_tree};
 
 /// What a sweep has removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -47,41 +46,6 @@ pub fn sweep(dir: &Path) -> Result<Swept> {
     Ok(swept)
 }
 
-/// Removes a file or a whole directory, also one whose permissions a payload has taken away. Never follows a link.
-pub fn remove_tree(path: &Path) -> Result<()> {
-    let failed = |source: io::Error| Error::Sweep { path: path.to_path_buf(), source };
-    let is_dir = match fs::symlink_metadata(path) {
-        Ok(found) => found.is_dir(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(failed(error)),
-    };
-    if !is_dir {
-        return fs::remove_file(path).map_err(failed);
-    }
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            unlock(path).map_err(failed)?;
-            fs::remove_dir_all(path).map_err(failed)
-        }
-        other => other.map_err(failed),
-    }
-}
-
-/// Gives every directory of a tree back to its owner.
-fn unlock(path: &Path) -> io::Result<()> {
-    let mut waiting = vec![path.to_path_buf()];
-    while let Some(dir) = waiting.pop() {
-        fs::set_permissions(&dir, fs::Permissions::from_mode(0o700))?;
-        for entry in fs::read_dir(&dir)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                waiting.push(entry.path());
-            }
-        }
-    }
-    Ok(())
-}
-
 /// Mount points strictly beneath a directory, the last mounted first.
 fn mounts_beneath(table: &str, dir: &Path) -> Vec<PathBuf> {
     let points = table.lines().filter_map(|line| line.split(' ').nth(4)).map(|point| PathBuf::from(unescape(point)));
@@ -108,20 +72,5 @@ mod tests {
                      5 1 0:7 / /s/other rw - tmpfs a rw\n";
         let found = mounts_beneath(table, Path::new("/s/run s"));
         assert_eq!(found, [PathBuf::from("/s/run s/a/b"), PathBuf::from("/s/run s/a")]);
-    }
-
-    #[test]
-    fn a_directory_whose_permissions_are_gone_is_removed_and_its_links_are_not_followed() {
-        let dir = tempfile::tempdir().unwrap();
-        let (tree, kept) = (dir.path().join("tree"), dir.path().join("kept"));
-        fs::create_dir_all(tree.join("a/b")).unwrap();
-        fs::write(&kept, "kept").unwrap();
-        std::os::unix::fs::symlink(&kept, tree.join("a/link")).unwrap();
-        fs::set_permissions(tree.join("a/b"), fs::Permissions::from_mode(0o000)).unwrap();
-        fs::set_permissions(tree.join("a"), fs::Permissions::from_mode(0o000)).unwrap();
-        remove_tree(&tree).unwrap();
-        remove_tree(&tree).unwrap();
-        assert!(!tree.exists());
-        assert_eq!(fs::read_to_string(&kept).unwrap(), "kept");
     }
 }
