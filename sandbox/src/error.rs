@@ -17,7 +17,7 @@ pub enum Error {
         expected: &'static str,
     },
     /// A host path the spec names is not there or not what it should be.
-    #[error("sandbox spec: {field} names {path}, expected {expected}")]
+    #[error("sandbox spec: {field} names {path:?}, expected {expected}; make it, or correct the field")]
     HostPath {
         /// The field, as `root[0]`.
         field: String,
@@ -30,7 +30,7 @@ pub enum Error {
         source: io::Error,
     },
     /// An output directory could be reached by other users of the host.
-    #[error("output directory {path} can be reached by other users; put it beneath a directory of mode 0700")]
+    #[error("output directory {path:?} can be reached by other users; put it beneath a directory of mode 0700")]
     OutputExposed {
         /// The directory.
         path: PathBuf,
@@ -43,7 +43,8 @@ pub enum Error {
     },
     /// The payload could not be executed.
     #[error(
-        "cannot execute `{program}` in the sandbox (looked along PATH unless it has a slash); check that its tree is mounted and its interpreter with it"
+        "sandbox spec: argv[0] is `{}`, which cannot be executed in the sandbox (looked for along PATH unless it has a slash); check that its tree is mounted and its interpreter with it",
+        program.escape_debug()
     )]
     Exec {
         /// `argv[0]`.

@@ -14,8 +14,23 @@ const LAST_SIGNAL: i32 = 64;
 /// Every permission bit.
 const UMASK_LIMIT: u32 = 0o777;
 
-fn wrong<T>(field: impl Into<String>, found: impl ToString, expected: &'static str) -> Result<T> {
-    Err(Error::Spec { field: field.into(), found: found.to_string(), expected })
+/// More of a wrong value says nothing more.
+const SHOWN_CHARS: usize = 200;
+
+fn wrong<T>(field: impl AsRef<str>, found: impl ToString, expected: &'static str) -> Result<T> {
+    Err(Error::Spec { field: shown(field.as_ref()), found: shown(&found.to_string()), expected })
+}
+
+/// Text of a spec for an error: a spec may come from anyone, and errors go to terminals.
+fn shown(text: &str) -> String {
+    let mut shown = String::new();
+    for c in text.chars().take(SHOWN_CHARS) {
+        if c.is_control() { shown.extend(c.escape_debug()) } else { shown.push(c) }
+    }
+    if text.chars().nth(SHOWN_CHARS).is_some() {
+        shown.push_str("...");
+    }
+    shown
 }
 
 impl Spec {
@@ -100,7 +115,7 @@ impl Spec {
 
     fn check_limits(&self) -> Result<()> {
         let limits = &self.limits;
-        for (field, time) in [("limits.wall", limits.wall), ("limits.silence", limits.silence)] {
+        for (field, time) in [("limits.wall_ms", limits.wall), ("limits.silence_ms", limits.silence)] {
             if time.is_zero() {
                 return wrong(field, 0, "a time above zero");
             }
@@ -132,7 +147,7 @@ impl Spec {
             return wrong("probe.path", probe.path.escape_debug(), "a path that starts with `/`, without spaces");
         }
         if probe.ready_within.is_zero() {
-            return wrong("probe.ready_within", 0, "a time above zero");
+            return wrong("probe.ready_within_ms", 0, "a time above zero");
         }
         if !(1..=LAST_SIGNAL).contains(&probe.stop_signal) {
             return wrong("probe.stop_signal", probe.stop_signal, "a signal number from 1 to 64");

@@ -4,6 +4,7 @@
 //! Where the host forbids user namespaces each test says that it is skipped.
 #![allow(clippy::unwrap_used, reason = "clippy knows tests by their attribute, and these are all tests")]
 
+mod bad_input;
 mod bench;
 mod bombs;
 mod confinement;

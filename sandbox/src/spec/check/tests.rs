@@ -42,8 +42,8 @@ fn host_paths_must_be_absolute() {
 
 #[test]
 fn a_limit_of_zero_is_refused() {
-    check("limits.wall", |spec| spec.limits.wall = Duration::ZERO);
-    check("limits.silence", |spec| spec.limits.silence = Duration::ZERO);
+    check("limits.wall_ms", |spec| spec.limits.wall = Duration::ZERO);
+    check("limits.silence_ms", |spec| spec.limits.silence = Duration::ZERO);
     check("limits.memory_bytes", |spec| spec.limits.memory_bytes = 0);
     check("limits.pids", |spec| spec.limits.pids = 0);
     check("limits.log_bytes", |spec| spec.limits.log_bytes = 0);
@@ -81,8 +81,17 @@ fn a_probe_that_can_not_be_made_is_refused() {
     check("probe.path", with(HttpProbe { path: "/a b".to_owned(), ..probe.clone() }));
     check("probe.path", with(HttpProbe { path: "/\r\nX: y".to_owned(), ..probe.clone() }));
     check("probe.path", with(HttpProbe { path: "a".to_owned(), ..probe.clone() }));
-    check("probe.ready_within", with(HttpProbe { ready_within: Duration::ZERO, ..probe.clone() }));
+    check("probe.ready_within_ms", with(HttpProbe { ready_within: Duration::ZERO, ..probe.clone() }));
     check("probe.stop_signal", with(HttpProbe { stop_signal: 65, ..probe.clone() }));
+}
+
+#[test]
+fn what_a_spec_says_does_nothing_to_a_terminal_and_is_cut_where_it_is_long() {
+    let mut spec = good();
+    spec.hostname = format!("\u{1b}[2J\n{}", "x".repeat(1 << 20));
+    let text = spec.check().unwrap_err().to_string();
+    assert!(text.contains("\\u{1b}[2J\\n") && text.contains("x..."), "{text}");
+    assert!(!text.contains(char::is_control) && text.len() < 400, "{} bytes", text.len());
 }
 
 #[test]

@@ -1,0 +1,76 @@
+//! A spec that can't be used: each mistake by its field, with what was found, what is expected and what to do. The whole
+//! text is what a person gets, so it stands in a golden file.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anneal_sandbox::{CancelToken, Error, MountSource, Spec};
+
+use crate::bench::{Bench, needs_sandbox};
+
+/// The error and its causes, with the test's own directory and other changing parts taken out.
+fn told(bench: &Bench, spec: &Spec) -> String {
+    let error: Error = anneal_sandbox::run(spec, &mut Vec::new(), &CancelToken::new()).unwrap_err();
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text.replace(bench.spec.root[0].parent().unwrap().to_str().unwrap(), "DIR")
+}
+
+#[test]
+fn each_mistake_in_a_spec_names_its_field_and_what_to_do() {
+    needs_sandbox!();
+    let mut bench = Bench::new();
+    bench.spec.argv = vec!["/payload".to_owned(), "true".to_owned()];
+    let out = bench.tree("real", "x", "x");
+    let link = out.with_file_name("link");
+    std::os::unix::fs::symlink(&out, &link).unwrap();
+    let dir = out.parent().unwrap().to_owned();
+    type Mistake<'a> = (&'a str, &'a str, &'a dyn Fn(&mut Spec));
+    let mount = |spec: &mut Spec, at: &str, source| spec.mounts.push(anneal_sandbox::Mount { at: at.into(), source });
+    let mistakes: &[Mistake<'_>] = &[
+        ("a relative mount", "mounts[1].at", &|s| mount(s, "src", MountSource::Trees(vec![dir.clone()]))),
+        ("a mount that climbs", "mounts[1].at", &|s| mount(s, "/a/../b", MountSource::Trees(vec![]))),
+        ("a mount over the sandbox's own", "mounts[1].at", &|s| mount(s, "/proc/x", MountSource::Trees(vec![]))),
+        ("a mount given twice", "mounts[1].at", &|s| s.mounts.push(s.mounts[0].clone())),
+        ("a relative host path", "mounts[1].source", &|s| mount(s, "/o", MountSource::Output("out".into()))),
+        ("a missing tree", "mounts[1].source[0]", &|s| mount(s, "/x", MountSource::Trees(vec![dir.join("absent")]))),
+        ("a missing root", "root[0]", &|s| s.root = vec![dir.join("absent")]),
+        ("no root", "root", &|s| s.root.clear()),
+        ("a file as tree", "mounts[1].source[0]", &|s| mount(s, "/x", MountSource::Trees(vec![out.join("x")]))),
+        ("an output that is a symbolic link", "mounts[1].source", &|s| {
+            mount(s, "/out", MountSource::Output(link.clone()));
+        }),
+        ("a missing output", "mounts[1].source", &|s| mount(s, "/out", MountSource::Output(dir.join("absent")))),
+        ("no argv", "argv", &|s| s.argv.clear()),
+        ("an argv that is not found", "argv[0] is `missing`", &|s| s.argv = vec!["missing".to_owned()]),
+        ("an argv that is a directory", "argv[0] is `/tmp`", &|s| s.argv = vec!["/tmp".to_owned()]),
+        ("a wall time of zero", "limits.wall_ms", &|s| s.limits.wall = Duration::ZERO),
+        ("a silence time of zero", "limits.silence_ms", &|s| s.limits.silence = Duration::ZERO),
+        ("memory of zero", "limits.memory_bytes", &|s| s.limits.memory_bytes = 0),
+        ("no processes", "limits.pids", &|s| s.limits.pids = 0),
+        ("a log of zero bytes", "limits.log_bytes", &|s| s.limits.log_bytes = 0),
+        ("no open files", "limits.open_files", &|s| s.limits.open_files = 0),
+        ("no processors", "limits.cpus", &|s| s.limits.cpus = 0),
+        ("a working directory that is absent", "/absent", &|s| s.cwd = "/absent".into()),
+        ("a host name with an escape sequence", "hostname", &|s| s.hostname = "a\x1b[2J".to_owned()),
+        ("a mount with an escape sequence", "mounts[1].at", &|s| mount(s, "a\x1b[2J\n", MountSource::Trees(vec![]))),
+    ];
+    let mut text = String::new();
+    for (what, field, spoil) in mistakes {
+        let mut spec = bench.spec.clone();
+        spoil(&mut spec);
+        let line = told(&bench, &spec);
+        assert!(line.contains(field), "{what}: {line}");
+        assert!(!line.contains(|c: char| c.is_control()), "{what}: {line:?}");
+        text.push_str(&format!("{what}\n  {line}\n"));
+    }
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../golden/sandbox/bad-input.txt");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&golden, &text).unwrap();
+    }
+    assert_eq!(text, std::fs::read_to_string(golden).unwrap());
+}
