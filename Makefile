@@ -70,8 +70,9 @@ bench: install-build
 	@echo "Measuring; close other programs."
 	@tests/bench $(ARGS)
 
-fuzz:
-	@echo "There are no fuzz targets yet. Hostile input is tried by property tests, which are part of make test."
+# FUZZ_SECONDS=300 make fuzz gives each target five minutes.
+fuzz: install-build
+	@tests/fuzz/run
 
 clean:
 	@echo "Removing what was compiled of ours in $(CARGO_TARGET_DIR)."

@@ -51,8 +51,10 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("anyhow", &["anneal"]),
 ];
 
-/// The outside seen from outside: it may need anything, and nothing needs it.
-const TESTS: &str = "tests";
+/// The outside seen from outside: they may need anything, and nothing needs them.
+const TESTS: &[&str] = &["tests", FUZZ];
+/// Compiled with coverage counters, all over again.
+const FUZZ: &str = "tests/fuzz";
 
 fn package(name: &str) -> String {
     if name == "anneal" { name.to_owned() } else { format!("anneal-{name}") }
@@ -97,7 +99,7 @@ fn every_crate_is_in_the_table_under_its_name() {
     let workspace = manifest("");
     let members = workspace["workspace"]["members"].as_array().unwrap();
     let members: BTreeSet<&str> = members.iter().map(|m| m.as_str().unwrap()).collect();
-    let known: BTreeSet<&str> = EDGES.iter().map(|(_, folder, _)| *folder).chain([TESTS]).collect();
+    let known: BTreeSet<&str> = EDGES.iter().map(|(_, folder, _)| *folder).chain(TESTS.iter().copied()).collect();
     assert_eq!(members, known);
     for (name, folder, _) in EDGES {
         assert_eq!(manifest(folder)["package"]["name"].as_str(), Some(package(name).as_str()), "{folder}");
@@ -171,6 +173,16 @@ fn pure_crates_are_built_and_tested_without_database_network_or_kernel() {
     none("a pure crate compiles in seconds, anywhere", &complaints);
 }
 
+/// With counters, a database would take 13 minutes more, and a program with many threads tells the fuzzer nothing.
+#[test]
+fn what_is_fuzzed_is_compiled_without_the_database() {
+    let graph = locked(&fs::read_to_string(top().join("Cargo.lock")).unwrap());
+    let needs = needs(&manifest(FUZZ), &["dependencies"]);
+    let near = |name: &&String| ["rocksdb", "tokio"].iter().any(|heavy| within_reach(&graph, name).contains(*heavy));
+    let complaints: Vec<String> = needs.iter().filter(near).map(|name| format!("anneal-fuzz needs {name}")).collect();
+    none("the fuzz targets are compiled in minutes", &complaints);
+}
+
 /// Who needs `regex`: the generator of RocksDB's bindings, and a reader of documents in tests.
 const REGEX: &[&str] = &["bindgen", "oci-spec"];
 
@@ -197,7 +209,7 @@ fn every_crate_keeps_the_lints_of_the_workspace() {
         let lints = manifest(folder).get("lints").cloned();
         lints.and_then(|l| l.get("workspace").and_then(Value::as_bool)) == Some(true)
     };
-    let folders = EDGES.iter().map(|(_, folder, _)| *folder).chain([TESTS]);
+    let folders = EDGES.iter().map(|(_, folder, _)| *folder).chain(TESTS.iter().copied());
     let bad = folders.filter(|folder| inherits(folder) == own(folder));
     let complaints: Vec<String> = bad.map(|folder| format!("{folder}/Cargo.toml")).collect();
     none("all but the two that talk to the kernel inherit the workspace's lints", &complaints);

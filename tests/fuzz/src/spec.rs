@@ -1,0 +1,67 @@
+//! The JSON of a sandbox: what is accepted makes one list of operations, and what isn't says which field.
+
+use crate::check_message;
+use anneal_sandbox::{Error, HostFacts, Spec, listing, operations};
+use anneal_sandbox_op::{Op, decode, encode};
+
+/// A host as those of most tests: root, with more processors than any limit asks for.
+fn facts() -> HostFacts {
+    HostFacts {
+        outside_uid: 4_200_000,
+        outside_gid: 4_200_000,
+        privileged: true,
+        cpus: vec![0, 1],
+        time_namespace: true,
+    }
+}
+
+pub(crate) fn spec(input: &[u8]) {
+    let spec: Spec = match serde_json::from_slice(input) {
+        Ok(spec) => spec,
+        Err(error) => return check_message(&error),
+    };
+    let checked = spec.check();
+    if let Err(error) = &checked {
+        check_field(error);
+    }
+    let made = match operations(&spec, &facts()) {
+        Ok(made) => made,
+        Err(error) => return check_field(&error),
+    };
+    assert!(checked.is_ok(), "operations were made for a spec that is refused");
+    // What is written for others to read is the same spec, with the same operations.
+    let again: Spec = serde_json::from_slice(&serde_json::to_vec(&spec).unwrap()).unwrap();
+    assert_eq!(again, spec);
+    assert_eq!(operations(&again, &facts()).unwrap(), made);
+    let text = listing(&made);
+    assert_eq!(listing(&made), text);
+    assert_eq!(text.lines().count(), made.len(), "an operation is not one line: {text}");
+    check_walls(&made, &text);
+    let frame = encode(&made).unwrap();
+    assert_eq!(decode::<Vec<Op>>(&frame[4..]).unwrap(), made);
+}
+
+/// Whatever is asked for, these are there, in this order.
+fn check_walls(made: &[Op], text: &str) {
+    let at = |wanted: fn(&Op) -> bool| made.iter().position(wanted);
+    let order = [
+        at(|op| matches!(op, Op::Enter { .. })),
+        at(|op| matches!(op, Op::PrivateMounts)),
+        at(|op| matches!(op, Op::Pivot)),
+        at(|op| matches!(op, Op::DropPrivileges)),
+        at(|op| matches!(op, Op::Seccomp { .. })),
+        at(|op| matches!(op, Op::Exec { .. })),
+    ];
+    assert!(order.iter().all(Option::is_some) && order.is_sorted(), "{order:?}\n{text}");
+    assert!(matches!(made.last(), Some(Op::Exec { .. })));
+    let Some(Op::Enter { namespaces, .. }) = made.iter().find(|op| matches!(op, Op::Enter { .. })) else { return };
+    assert!(namespaces.contains(&anneal_sandbox_op::Namespace::Network), "a spec can't ask for the host's network");
+}
+
+fn check_field(error: &Error) {
+    check_message(error);
+    match error {
+        Error::Spec { field, expected, .. } => assert!(!field.is_empty() && !expected.is_empty()),
+        other => panic!("a spec was refused, and not for a field of it: {other}"),
+    }
+}
