@@ -26,6 +26,27 @@ use crate::{CancelToken, Error, HostFacts, Outcome, Result, Spec, Surroundings, 
 /// Blocks the calling thread, which must live until it returns: the sandbox dies with that thread. Any number of threads
 /// may call it at once. When it returns, every process of the sandbox is dead.
 pub fn run(spec: &Spec, log: &mut dyn Write, cancel: &CancelToken) -> Result<Outcome> {
+    run_list(spec, &|ops| ops, log, cancel)
+}
+
+/// As [`run`], with the list of operations changed before it is applied: the negative control of the attack suite, which
+/// takes walls away and must then find a way out. What a changed list does is up to whoever changes it.
+#[cfg(feature = "negative-control")]
+pub fn run_edited(
+    spec: &Spec,
+    edit: &dyn Fn(Vec<Op>) -> Vec<Op>,
+    log: &mut dyn Write,
+    cancel: &CancelToken,
+) -> Result<Outcome> {
+    run_list(spec, edit, log, cancel)
+}
+
+fn run_list(
+    spec: &Spec,
+    edit: &dyn Fn(Vec<Op>) -> Vec<Op>,
+    log: &mut dyn Write,
+    cancel: &CancelToken,
+) -> Result<Outcome> {
     spec.check()?;
     let slot = Slot::take()?;
     // A child would keep this process's own group from handing anything on, so this comes before there is one.
@@ -33,7 +54,7 @@ pub fn run(spec: &Spec, log: &mut dyn Write, cancel: &CancelToken) -> Result<Out
     // It takes a while to come up; everything else is found out meanwhile.
     let starting = Starting::new()?;
     let host = HostFacts::gather(&slot, spec.limits.cpus);
-    let ops = operations(spec, &host)?;
+    let ops = edit(operations(spec, &host)?);
     stage::prepare(spec, &host)?;
     let outputs = outputs::Meter::open(spec)?;
     let mut group = Group::create(&spec.limits);

@@ -30,6 +30,8 @@ pub use doctor::{Finding, Report, self_check};
 pub use error::Error;
 pub use host::{FIRST_ID, HostFacts};
 pub use launch::run;
+#[cfg(feature = "negative-control")]
+pub use launch::run_edited;
 pub use outcome::{Ended, Outcome, ProbeResult, Usage};
 pub use plan::operations;
 pub use remove::remove_tree;
