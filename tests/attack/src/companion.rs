@@ -4,8 +4,13 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::{Error, Result};
+
+/// How long it may take to end.
+const PATIENCE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// A companion that stands.
 #[derive(Debug)]
@@ -37,6 +42,12 @@ impl Companion {
     /// Ends it. Says what was done to it, one thing a line.
     pub(crate) fn end(mut self) -> Vec<String> {
         drop(self.child.stdin.take());
+        let end = Instant::now() + PATIENCE;
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < end {
+            std::thread::sleep(PAUSE);
+        }
+        // Whoever stopped it must not stop the suite.
+        let _ = self.child.kill();
         let mut said = String::new();
         let read = self.output.read_to_string(&mut said);
         let status = self.child.wait();

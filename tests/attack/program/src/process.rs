@@ -1,9 +1,13 @@
 //! Ways out through other processes, and what this one is allowed.
 
 use std::fs::{self, File, OpenOptions};
+use std::sync::atomic::AtomicU8;
 
 use crate::call::{address, in_a_child, open_at, raw, status};
 use crate::report::Attack;
+
+/// A byte that another process may lose.
+static SPARE: AtomicU8 = AtomicU8::new(0);
 
 /// Process 1 of the sandbox and the process of the host that runs as the same user.
 fn others(attack: &Attack) -> Vec<u32> {
@@ -78,10 +82,10 @@ pub(crate) fn take_over_others(attack: &Attack) {
     let own = libc::iovec { iov_base: byte.as_mut_ptr().cast(), iov_len: 1 };
     for pid in others(attack) {
         let target = i64::from(pid);
-        attack.fails(&format!("attach to {pid}"), raw(libc::SYS_ptrace, &[libc::PTRACE_ATTACH.into(), target, 0, 0]));
-        attack.fails(&format!("seize {pid}"), raw(libc::SYS_ptrace, &[libc::PTRACE_SEIZE.into(), target, 0, 0]));
-        // The address is this program's own; a static program lies at the same one in each process.
-        let there = libc::iovec { iov_base: attack as *const Attack as *mut libc::c_void, iov_len: 1 };
+        attack.fails(&format!("attach to {pid}"), trace(libc::PTRACE_ATTACH, target));
+        attack.fails(&format!("seize {pid}"), trace(libc::PTRACE_SEIZE, target));
+        // A static program lies at the same addresses in each process, and the companion is this program.
+        let there = libc::iovec { iov_base: SPARE.as_ptr().cast(), iov_len: 1 };
         for (name, number) in [("read", libc::SYS_process_vm_readv), ("write", libc::SYS_process_vm_writev)] {
             let result = raw(number, &[target, address(&own), 1, address(&there), 1, 0]);
             attack.fails(&format!("{name} the memory of {pid}"), result);
@@ -91,6 +95,18 @@ pub(crate) fn take_over_others(attack: &Attack) {
         let taken = handle.and_then(|handle| raw(libc::SYS_pidfd_getfd, &[handle, 0, 0]));
         attack.fails(&format!("take a descriptor of {pid}"), taken);
     }
+}
+
+/// Traces a process and lets it go on again: one that stays stopped would be of no more use.
+fn trace(how: libc::c_uint, target: i64) -> std::io::Result<i64> {
+    let traced = raw(libc::SYS_ptrace, &[how.into(), target, 0, 0])?;
+    if how == libc::PTRACE_SEIZE {
+        raw(libc::SYS_ptrace, &[libc::PTRACE_INTERRUPT.into(), target, 0, 0])?;
+    }
+    let _ = raw(libc::SYS_wait4, &[target, 0, libc::__WALL.into(), 0]);
+    let _ = raw(libc::SYS_ptrace, &[libc::PTRACE_DETACH.into(), target, 0, 0]);
+    let _ = raw(libc::SYS_kill, &[target, libc::SIGCONT.into()]);
+    Ok(traced)
 }
 
 /// P09: signals stay within. Signal 0 only asks.

@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     let ids: Vec<String> = args.iter().filter(|arg| !arg.starts_with('-')).cloned().collect();
     let suite = Suite::new(has("--control"), has("--disposable"));
     let suite = if ids.is_empty() { suite } else { suite.map(|suite| suite.only(&ids)) };
-    match suite.and_then(|suite| suite.run(&mut |_| ())) {
+    match suite.and_then(|suite| suite.run(&mut |row| eprintln!("{} {:?} done", row.id, row.ending))) {
         Ok(rows) => report(&rows, has("--json")),
         Err(error) => {
             eprintln!("{error}");
