@@ -204,6 +204,11 @@ pub(crate) fn witnessed(trace: bool) -> Vec<Rule> {
         .collect();
     rules.extend(set_ids());
     rules.extend(devices());
+    // Process 1 has the payload's user, so the kernel would let the payload set its limits: one of processor time ends it,
+    // and with it the whole run as if the sandbox were at fault.
+    let process_1 = vec![is(0, u32::MAX, 1)];
+    let resource = Detail::Number("resource", 1);
+    rules.push(refused("prlimit64", libc::SYS_prlimit64, process_1, Attempt::TraceProcess, resource));
     for (_, flag) in NAMESPACE_FLAGS.iter().filter(|(_, flag)| *flag != libc::CLONE_NEWTIME) {
         let when = vec![has(0, *flag as u32)];
         rules.push(refused("clone", libc::SYS_clone, when, Attempt::Namespace, Detail::Namespaces(0)));
@@ -267,6 +272,9 @@ fn devices() -> Vec<Rule> {
             rules.push(refused(call, number, vec![is(mode, libc::S_IFMT, kind)], Attempt::Device, detail));
         }
     }
+    // A whiteout is a device file too, and this makes one where it moves something away.
+    let whiteout = vec![has(4, libc::RENAME_WHITEOUT)];
+    rules.push(refused("renameat2", libc::SYS_renameat2, whiteout, Attempt::Device, Detail::Path(1)));
     for command in REFUSED_COMMANDS {
         let when = vec![is(1, u32::MAX, *command)];
         rules.push(refused("ioctl", libc::SYS_ioctl, when, Attempt::Device, Detail::Command));
