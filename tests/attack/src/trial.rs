@@ -21,6 +21,8 @@ const CLOSING: &[u8] = b"\ntried ";
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two looks at an output that must not change.
 const LOOK_AGAIN: Duration = Duration::from_millis(60);
+/// How long a process lives that nobody ended.
+const SURVIVORS_END: Duration = Duration::from_secs(1);
 /// The first of the keys of shared memory, each used once.
 const FIRST_KEY: u32 = 0x616e_0000;
 
@@ -142,6 +144,8 @@ fn alone(order: Order<'_>, walls: Walls<'_>, names: &[String], accompanied: bool
         std::thread::sleep(LOOK_AGAIN);
         if Stage::state(&output) != state {
             host.push("the output goes on changing after the run".to_owned());
+            // What survived ends by itself soon; nothing can be removed before that.
+            std::thread::sleep(SURVIVORS_END);
         }
     }
     for (was, is) in before.iter().zip(stage.inputs()).filter(|(was, is)| *was != is) {
