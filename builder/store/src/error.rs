@@ -174,7 +174,7 @@ pub enum Error {
         source: anneal_content::Error,
     },
     /// An action has more results than are kept.
-    #[error("action {action} already has {limit} results; it is not deterministic, look into `anneal build --vary`")]
+    #[error("action {action} already has {limit} results; it is not deterministic, so more results say nothing new")]
     TooManyResults {
         /// The action.
         action: ActionDigest,

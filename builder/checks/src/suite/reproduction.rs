@@ -31,7 +31,7 @@ fn repeated(view: &View<'_>, package: &Package, report: &mut Report) {
             object.clone(),
             "the outputs of two builds",
             "one build",
-            "build it a second time under other conditions: `anneal build --vary`",
+            "look for what the two builds did not share: host name, user, time zone, locale, home, path, addresses, time",
         );
     }
     for (number, other) in again.iter().enumerate() {
