@@ -14,6 +14,7 @@
 mod attempts;
 mod detail;
 mod inputs;
+mod interpreter;
 mod listener;
 mod lookups;
 mod names;

@@ -10,8 +10,9 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
@@ -19,6 +20,7 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use super::Trace;
 use super::detail::printable;
 use super::inputs::{self, Holder, Places};
+use super::interpreter;
 use super::listener::{Call, Listener, gone};
 use crate::Spec;
 use crate::filter::{Lookup, Purpose};
@@ -34,15 +36,17 @@ const READS_OUTSIDE: usize = 512;
 const NEVER_READ: usize = 1000;
 /// How often a lookup is tried when a directory is renamed under it.
 const TRIES: usize = 3;
+/// So deep the kernel follows scripts whose interpreters are scripts, and a loader comes last.
+const INTERPRETERS: usize = 6;
 
 const METHOD: &str = "Every open for reading, execve, stat, access and readlink by path was reported by the kernel \
     (seccomp user notification) before it happened; its path was read from the caller's memory and looked up in the \
     sandbox. reads_outside lists paths that nothing declared has, /proc and the run's own scratch and output places \
     aside; a name that was missing beneath one declared directory and found elsewhere is a search and is not listed. \
-    never_read lists declared files that no call was seen to open or execute. Not seen: interpreters and loaders that \
-    the kernel opens for a program, files reached through a descriptor that was passed on or sent, paths that were \
-    changed while they were looked at, and whatever a process had read before it was watched. Not observed does not mean \
-    none.";
+    never_read lists declared files that no call was seen to open or execute. The interpreter of a script and the loader \
+    of a program are those that its file names. Not seen: files reached through a descriptor that was passed on or sent, \
+    paths that were changed while they were looked at, and files whose names a program only read in a directory. Not \
+    observed does not mean none.";
 const UNHEARD: &str = "Not observed: the kernel lets only one program hear of a process's system calls, and another one \
     already listens to this one. Nothing is known of what was read.";
 const UNSTARTED: &str =
@@ -53,7 +57,7 @@ const UNSTARTED: &str =
 pub(super) struct Lookups {
     places: Places,
     /// The root of the sandbox, which all of its processes share.
-    root: Option<OwnedFd>,
+    root: Option<Rc<OwnedFd>>,
     /// Declared files and directories that were opened, by their real paths.
     opened: HashSet<PathBuf>,
     /// Last parts of paths that led somewhere.
@@ -72,8 +76,8 @@ pub(super) struct Lookups {
 
 /// Where a path leads.
 enum Led {
-    /// To something with this real path.
-    To(PathBuf),
+    /// To something with this real path, and a handle of it.
+    To(PathBuf, OwnedFd),
     Nowhere,
     /// It can't be told.
     Unknown,
@@ -116,38 +120,54 @@ impl Lookups {
     }
 
     fn take_down(&mut self, listener: &Listener, call: &Call, purpose: Purpose, path: &Path) {
-        let plain = plain(path);
-        if plain.starts_with("/proc") || self.opened.contains(path) {
-            return;
-        }
         if self.root.is_none() {
             let options = fs::OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY).clone();
             match options.open(format!("/proc/{}/root", call.thread)) {
-                Ok(root) if listener.waits(call) => self.root = Some(root.into()),
-                _ => self.incomplete |= listener.waits(call),
+                Ok(root) if listener.waits(call) => self.root = Some(Rc::new(root.into())),
+                _ => return self.incomplete |= self.started && listener.waits(call),
             }
+            // The payload's own exec may have been out of sight.
+            let programs = std::mem::take(&mut self.programs);
+            let _ = programs.iter().any(|program| self.execute(program));
         }
-        let Some(root) = &self.root else { return };
-        // The payload's own exec may have been out of sight.
-        let programs = std::mem::take(&mut self.programs);
-        let program = programs.iter().find_map(|path| match lead(root, path, true) {
-            Led::To(real) => Some(real),
-            _ => None,
-        });
-        self.opened.extend(program.filter(|real| self.places.holder(real) == Holder::Input));
         let flags = |argument: u8| call.arguments.get(usize::from(argument)).copied().unwrap_or(0) as i32;
-        let (follow, reads, makes) = match purpose {
+        match purpose {
+            // It is known already.
+            _ if purpose != Purpose::Execute && self.opened.contains(path) => {}
+            Purpose::Execute => _ = self.execute(path),
             Purpose::Open(argument) => {
                 let flags = flags(argument);
-                (flags & libc::O_NOFOLLOW == 0, flags & libc::O_PATH == 0, flags & libc::O_CREAT != 0)
+                let makes = flags & libc::O_CREAT != 0;
+                self.take(path, flags & libc::O_NOFOLLOW == 0, flags & libc::O_PATH == 0, makes);
             }
-            Purpose::Execute => (true, true, false),
             Purpose::Ask { flags: argument, follow } => {
-                (follow && argument.is_none_or(|n| flags(n) & libc::AT_SYMLINK_NOFOLLOW == 0), false, false)
+                let follow = follow && argument.is_none_or(|n| flags(n) & libc::AT_SYMLINK_NOFOLLOW == 0);
+                self.take(path, follow, false, false);
             }
-        };
-        match lead(root, path, follow) {
-            Led::To(real) => {
+        }
+    }
+
+    /// A program, with what the kernel opens for it; whether it is there.
+    fn execute(&mut self, path: &Path) -> bool {
+        let first = self.take(path, true, true, false);
+        let there = first.is_some();
+        let mut next = first.and_then(|file| interpreter(&file));
+        for _ in 1..INTERPRETERS {
+            let Some(path) = next else { break };
+            next = self.take(&path, true, true, false).and_then(|file| interpreter(&file));
+        }
+        there
+    }
+
+    /// Takes a path down, and returns a handle of what is there.
+    fn take(&mut self, path: &Path, follow: bool, reads: bool, makes: bool) -> Option<OwnedFd> {
+        let root = self.root.clone()?;
+        let plain = plain(path);
+        if plain.starts_with("/proc") {
+            return None;
+        }
+        match lead(&root, path, follow) {
+            Led::To(real, handle) => {
                 if let Some(name) = path.file_name().filter(|_| self.found.len() < FOUND) {
                     self.found.insert(name.to_owned());
                 }
@@ -157,23 +177,28 @@ impl Lookups {
                         self.opened.insert(real);
                     }
                 }
+                return Some(handle);
             }
             Led::Nowhere if makes || self.missing.contains_key(&plain) => {}
-            Led::Nowhere => {
-                let above = path.ancestors().skip(1).find_map(|above| match lead(root, above, true) {
-                    Led::To(real) => Some((real, above)),
-                    _ => None,
-                });
-                let (real, above) = above.unwrap_or((PathBuf::from("/"), Path::new("/")));
-                let whole = path.strip_prefix(above).map_or_else(|_| plain.clone(), |rest| real.join(rest));
-                if self.places.holder(&whole) != Holder::Own {
-                    self.incomplete |= self.missing.len() >= MISSING;
-                    if self.missing.len() < MISSING {
-                        self.missing.insert(plain, real != Path::new("/"));
-                    }
-                }
-            }
+            Led::Nowhere => self.miss(&root, path, plain),
             Led::Unknown => self.incomplete = true,
+        }
+        None
+    }
+
+    /// Takes down a path that leads nowhere.
+    fn miss(&mut self, root: &OwnedFd, path: &Path, plain: PathBuf) {
+        let above = path.ancestors().skip(1).find_map(|above| match lead(root, above, true) {
+            Led::To(real, _) => Some((real, above)),
+            _ => None,
+        });
+        let (real, above) = above.unwrap_or((PathBuf::from("/"), Path::new("/")));
+        let whole = path.strip_prefix(above).map_or_else(|_| plain.clone(), |rest| real.join(rest));
+        if self.places.holder(&whole) != Holder::Own {
+            self.incomplete |= self.missing.len() >= MISSING;
+            if self.missing.len() < MISSING {
+                self.missing.insert(plain, real != Path::new("/"));
+            }
         }
     }
 
@@ -268,6 +293,18 @@ fn plain(path: &Path) -> PathBuf {
     plain
 }
 
+/// What the kernel opens besides when it executes a file.
+fn interpreter(handle: &OwnedFd) -> Option<PathBuf> {
+    let through = format!("/proc/self/fd/{}", handle.as_raw_fd());
+    // A pipe or a device would do something when it is opened.
+    if !fs::metadata(&through).ok()?.is_file() {
+        return None;
+    }
+    let mut head = vec![0; interpreter::HEAD];
+    let length = fs::File::open(through).ok()?.read_at(&mut head, 0).ok()?;
+    interpreter::named(head.get(..length)?)
+}
+
 /// Where a path leads in the sandbox. It never leads out, and a handle of this sort touches no device and no pipe.
 fn lead(root: &OwnedFd, path: &Path, follow: bool) -> Led {
     let flags = OFlag::O_PATH | OFlag::O_CLOEXEC | if follow { OFlag::empty() } else { OFlag::O_NOFOLLOW };
@@ -276,7 +313,7 @@ fn lead(root: &OwnedFd, path: &Path, follow: bool) -> Led {
         match openat2(root, path, how) {
             Ok(found) => {
                 return match fs::read_link(format!("/proc/self/fd/{}", found.as_raw_fd())) {
-                    Ok(real) => Led::To(real),
+                    Ok(real) => Led::To(real, found),
                     Err(_) => Led::Unknown,
                 };
             }
@@ -309,7 +346,7 @@ mod tests {
         }
         let root: OwnedFd = fs::File::open(dir.path()).unwrap().into();
         let real = |path: &str, follow| match lead(&root, Path::new(path), follow) {
-            Led::To(real) => Some(real),
+            Led::To(real, _) => Some(real),
             _ => None,
         };
         let inside = dir.path().canonicalize().unwrap().join("etc/inside");

@@ -172,6 +172,8 @@ fn traced(paths: &[&str]) -> (Trace, Outcome) {
     symlink("linked", one.join("link")).unwrap();
     std::fs::copy(payload(), one.join("tool")).unwrap();
     std::fs::set_permissions(one.join("tool"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let script = bench.tree("one", "script", "#!/in/tool\n").join("script");
+    std::fs::set_permissions(script, std::fs::Permissions::from_mode(0o755)).unwrap();
     let file = bench.tree("two", "file", "2").join("file");
     let spare = bench.tree("three", "file", "3").join("file");
     bench.mount("/in", MountSource::Trees(vec![one]));
@@ -233,6 +235,7 @@ fn a_trace_names_declared_files_that_nothing_opened() {
         "/in/a/other",
         "/in/b/header",
         "/in/linked",
+        "/in/script",
         "/in/sub/far",
         "/in/sub/near",
         "/in/tool",
@@ -244,8 +247,11 @@ fn a_trace_names_declared_files_that_nothing_opened() {
     assert_eq!(traced(&["stat:/in/used"]).0.never_read, all);
     let read = ["/in/used", "/in/link", "cwd:/in/sub:near", "at:/in/b:../sub/far", "run:/in/tool", "/file"];
     let (trace, _) = traced(&read);
-    assert_eq!(trace.never_read, ["/in/a/other", "/in/b/header", "/in/unused", "/spare"]);
+    assert_eq!(trace.never_read, ["/in/a/other", "/in/b/header", "/in/script", "/in/unused", "/spare"]);
     assert_eq!(trace.reads_outside, [""; 0]);
+    // The kernel opens what a script names.
+    let (trace, _) = traced(&["run:/in/script"]);
+    assert!(!trace.never_read.iter().any(|path| path == "/in/tool" || path == "/in/script"), "{trace:#?}");
 }
 
 #[test]
