@@ -16,16 +16,14 @@ fn unpack(op: &Op) -> Vec<libc::sock_filter> {
     program.iter().map(one).collect()
 }
 
-/// Arguments that meet and miss the conditions of every rule, alone and in pairs.
-fn arguments() -> Vec<[u64; 6]> {
-    let mut values: Vec<u64> = vec![0, 1, 2, 3, 8, 9, 10, 16, 40, u64::MAX, 0x1_0000_0000, 0xffff_ffff];
-    for rule in rules(true) {
-        for condition in &rule.when {
-            values.extend([
-                u64::from(condition.value),
-                u64::from(condition.value) | 1 << 32,
-                u64::from(condition.mask),
-            ]);
+/// Arguments that meet and miss the conditions of every rule about a call, alone and in pairs.
+fn arguments(number: i64) -> Vec<[u64; 6]> {
+    let mut values: Vec<u64> = vec![0, 1, u64::MAX, 0x1_0000_0000, 0xffff_ffff];
+    let told = rules(true).iter().map(|rule| (rule.number, &rule.when));
+    let quiet = rules::quiet();
+    for (_, when) in told.chain(quiet.iter().map(|(number, when)| (*number, when))).filter(|(of, _)| *of == number) {
+        for Condition { value, mask, .. } in when {
+            values.extend([u64::from(*value), u64::from(*value) | 1 << 32, u64::from(*mask), u64::from(value ^ 1)]);
         }
     }
     values.sort_unstable();
@@ -35,22 +33,14 @@ fn arguments() -> Vec<[u64; 6]> {
         for two in &values {
             all.push([*one, *two, *one, *two, *one, *two]);
             all.push([*one, *one, *two, *two, *one, *one]);
+            all.push([*one, *two, *two, *one, *one, *two]);
         }
     }
     all
 }
 
-/// Every call that has a rule with all arguments, and the rest with few: what they are does not matter to it.
 fn calls() -> Vec<(i64, [u64; 6])> {
-    let ruled = |number: i64| {
-        let others = rules::quiet();
-        rules(true).iter().any(|rule| rule.number == number) || others.iter().any(|(other, _)| *other == number)
-    };
-    let arguments = arguments();
-    let few = &arguments[..3];
-    (0..480)
-        .flat_map(|number| (if ruled(number) { &arguments } else { few }).iter().map(move |one| (number, *one)))
-        .collect()
+    (0..480).flat_map(|number| arguments(number).into_iter().map(move |one| (number, one))).collect()
 }
 
 #[test]
