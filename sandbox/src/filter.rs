@@ -50,7 +50,7 @@ fn compile(trace: bool) -> Vec<Op> {
         },
         Op::Witness {
             summary: format!(
-                "refuse {} calls or arguments of them and tell, ask about connect, sendto and uname{traced}",
+                "refuse {} calls or arguments of them and tell, ask about connect, sendto, uname and sysinfo{traced}",
                 numbers(refused.map(|rule| rule.number))
             ),
             program: pack(&questions(witnessed)),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anneal_sandbox_op::{Handle, IdMap, Namespace, Op, ProbeRequest, Resource};
 
 pub(crate) use landlock::LANDLOCK_ABI;
-pub(crate) use masks::{RELEASE, VERSION};
+pub(crate) use masks::{MEMORY_KIB, RELEASE, VERSION};
 
 use crate::{HostFacts, HttpProbe, Kind, Result, Spec, filter};
 

@@ -201,7 +201,8 @@ impl Witness {
                 }
                 Answer::GoOn
             }
-            Notice::Names => self.tell_names(listener, call),
+            Notice::Names => self.tell(listener, call, self.names.bytes().to_vec()),
+            Notice::Size => self.tell(listener, call, names::size().to_vec()),
             Notice::Observe(lookup) => {
                 if let Some(lookups) = &mut self.lookups {
                     lookups.look(listener, call, lookup);
@@ -211,18 +212,18 @@ impl Witness {
         }
     }
 
-    /// Writes the fixed names to where the caller wants them.
-    fn tell_names(&mut self, listener: &Listener, call: &Call) -> Answer {
+    /// Writes fixed facts to where the caller wants them.
+    fn tell(&mut self, listener: &Listener, call: &Call, facts: Vec<u8>) -> Answer {
         let [address, ..] = call.arguments;
         match listener.memory(call, true) {
-            Ok(memory) => match memory.write(address, self.names.bytes()) {
+            Ok(memory) => match memory.write(address, &facts) {
                 Ok(()) => Answer::Succeed,
                 Err(_) => Answer::Fail(libc::EFAULT),
             },
             // Nobody hears it.
             Err(error) if listener::gone(&error) => Answer::Fail(libc::EFAULT),
             // A program that may be executed and not read shuts an ordinary user out of its memory. Its build goes on with
-            // the host's names, and the result says so.
+            // the host's facts, and the result says so.
             Err(error) => {
                 self.own_names.get_or_insert(error);
                 Answer::GoOn
@@ -233,7 +234,8 @@ impl Witness {
     /// What was seen, once every process is dead.
     pub(crate) fn testify(self, spec: &Spec) -> Testimony {
         let (refused, refused_more) = self.attempts.list();
-        let degraded = self.own_names.map(|error| format!("uname: the payload saw the host's release: {error}"));
+        let degraded =
+            self.own_names.map(|error| format!("uname: the payload saw the host's release or size: {error}"));
         Testimony {
             refused,
             refused_more,

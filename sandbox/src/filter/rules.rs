@@ -59,6 +59,8 @@ pub(crate) enum Notice {
     Address { pointer: u8, length: u8 },
     /// Answers it with fixed names of the machine.
     Names,
+    /// Answers it with a fixed size of the machine.
+    Size,
     /// Takes the path down and lets it run: this observes and holds nothing back.
     Observe(Lookup),
 }
@@ -222,6 +224,7 @@ pub(crate) fn witnessed(trace: bool) -> Vec<Rule> {
     // Without an address it is `send`.
     rules.push(passed("sendto", libc::SYS_sendto, vec![is_not(5, u32::MAX, 0)], address(4, 5)));
     rules.push(passed("uname", libc::SYS_uname, Vec::new(), Notice::Names));
+    rules.push(passed("sysinfo", libc::SYS_sysinfo, Vec::new(), Notice::Size));
     if trace {
         rules.extend(lookups());
     }

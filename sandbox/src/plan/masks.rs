@@ -53,7 +53,7 @@ const EMPTY_DIRECTORIES: &[&str] =
     &["acpi", "asound", "bus", "driver", "dynamic_debug", "fs", "irq", "pressure", "scsi", "tty"];
 
 /// The memory that every sandbox seems to have; the real limit is no input of a build.
-const MEMORY_KIB: u64 = 4 << 20;
+pub(crate) const MEMORY_KIB: u64 = 4 << 20;
 /// The release and the version that the files and `uname` tell of.
 pub(crate) const RELEASE: &str = "6.1.0-anneal";
 pub(crate) const VERSION: &str = "#1 SMP";

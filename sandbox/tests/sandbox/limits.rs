@@ -89,6 +89,18 @@ fn files_beyond_the_limit_of_an_output_are_noticed_even_when_the_payload_is_done
 }
 
 #[test]
+fn what_is_closed_to_the_launcher_is_measured_or_the_result_says_that_it_was_not() {
+    needs_sandbox!();
+    let mut bench = Bench::new();
+    bench.output("/out");
+    bench.spec.limits.output_inodes = 100;
+    let (outcome, said) = bench.run(&["walls", "close", "/out/closed"]).unwrap();
+    let told = outcome.limits_not_enforced.iter().any(|gap| gap.starts_with("outputs: "));
+    assert!(outcome.ended == Ended::OutputLimit || told, "{} {said}", outcome.ended);
+    assert_ne!(told, nix::unistd::geteuid().is_root());
+}
+
+#[test]
 fn a_log_is_taken_no_faster_than_its_rate_and_nothing_of_it_is_lost() {
     needs_sandbox!();
     let mut bench = Bench::new();

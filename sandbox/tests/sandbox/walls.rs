@@ -59,6 +59,13 @@ fn a_machine_id_is_what_a_declared_tree_says_or_absent() {
     assert_eq!(bench.says(&["read", "/etc/machine-id"]), "of the tree");
 }
 
+#[test]
+fn memory_load_and_time_are_those_of_no_machine() {
+    needs_sandbox!();
+    let said = Bench::new().says(&["walls", "size"]);
+    assert_eq!(said, "0: up 0 load [0, 0, 0] memory 4294967296 4294967296 unit 1\n");
+}
+
 /// What `/proc` may hold beside processes without being covered by a mount of ours: links into the own process,
 /// objects of the own namespace, and what only the superuser of the host can read.
 const PROC_UNCOVERED: &[&str] = &["mounts", "net", "self", "sysvipc", "thread-self"];

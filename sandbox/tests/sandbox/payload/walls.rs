@@ -27,6 +27,8 @@ pub(crate) fn report(what: &[&str]) {
         ["together"] => together(),
         ["varied", inputs] => varied(inputs),
         ["sys"] => sys(),
+        ["size"] => size(),
+        ["close", dir] => close(dir),
         other => panic!("unknown order {other:?}"),
     }
 }
@@ -142,6 +144,24 @@ fn varied(inputs: &str) {
         format!("{name}:{:o}:{}:{}:{text}", found.mode(), found.mtime(), found.nlink())
     };
     println!("inputs={}", sorted.iter().map(content).collect::<Vec<_>>().join(" "));
+}
+
+/// What the kernel says of memory, load and time.
+fn size() {
+    let mut words = [u64::MAX; 14];
+    // SAFETY: a buffer with the size of the kernel's structure; 99 is sysinfo.
+    let result = unsafe { syscall(99, words.as_mut_ptr()) };
+    println!("{result}: up {} load {:?} memory {} {} unit {}", words[0], &words[1..4], words[4], words[5], words[13]);
+}
+
+/// Leaves many files in a directory that nobody may read.
+fn close(dir: &str) {
+    fs::create_dir(dir).unwrap();
+    for number in 0..200 {
+        fs::write(format!("{dir}/{number}"), "").unwrap();
+    }
+    // SAFETY: a string that lives through the call; 90 is chmod.
+    println!("closed: {}", unsafe { syscall(90, c(dir).as_ptr(), 0i64) });
 }
 
 /// The files of `/proc/sys`, with what they say.
