@@ -4,14 +4,15 @@ use crate::check_message;
 use anneal_sandbox::{Error, HostFacts, Spec, listing, operations};
 use anneal_sandbox_op::{Op, decode, encode};
 
-/// A host as those of most tests: root, with more processors than any limit asks for.
-fn facts() -> HostFacts {
+/// A host with everything and root, or one with nothing and an ordinary user.
+fn facts(privileged: bool) -> HostFacts {
     HostFacts {
         outside_uid: 4_200_000,
         outside_gid: 4_200_000,
-        privileged: true,
-        cpus: vec![0, 1],
-        time_namespace: true,
+        privileged,
+        cpus: if privileged { vec![0, 1] } else { vec![] },
+        time_namespace: privileged,
+        landlock_abi: if privileged { 7 } else { 0 },
     }
 }
 
@@ -24,21 +25,23 @@ pub(crate) fn spec(input: &[u8]) {
     if let Err(error) = &checked {
         check_field(error);
     }
-    let made = match operations(&spec, &facts()) {
-        Ok(made) => made,
-        Err(error) => return check_field(&error),
-    };
-    assert!(checked.is_ok(), "operations were made for a spec that is refused");
     // What is written for others to read is the same spec, with the same operations.
     let again: Spec = serde_json::from_slice(&serde_json::to_vec(&spec).unwrap()).unwrap();
     assert_eq!(again, spec);
-    assert_eq!(operations(&again, &facts()).unwrap(), made);
-    let text = listing(&made);
-    assert_eq!(listing(&made), text);
-    assert_eq!(text.lines().count(), made.len(), "an operation is not one line: {text}");
-    check_walls(&made, &text);
-    let frame = encode(&made).unwrap();
-    assert_eq!(decode::<Vec<Op>>(&frame[4..]).unwrap(), made);
+    for facts in [facts(true), facts(false)] {
+        let made = match operations(&spec, &facts) {
+            Ok(made) => made,
+            Err(error) => return check_field(&error),
+        };
+        assert!(checked.is_ok(), "operations were made for a spec that is refused");
+        assert_eq!(operations(&again, &facts).unwrap(), made);
+        let text = listing(&made);
+        assert_eq!(listing(&made), text);
+        assert_eq!(text.lines().count(), made.len(), "an operation is not one line: {text}");
+        check_walls(&made, &text);
+        let frame = encode(&made).unwrap();
+        assert_eq!(decode::<Vec<Op>>(&frame[4..]).unwrap(), made);
+    }
 }
 
 /// Whatever is asked for, these are there, in this order.
