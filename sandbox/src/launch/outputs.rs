@@ -39,6 +39,16 @@ struct Place {
     above: Option<(Rc<Place>, std::ffi::CString)>,
 }
 
+impl Drop for Place {
+    /// Up the chain step by step: a payload may have made it longer than the stack is for a call each.
+    fn drop(&mut self) {
+        let mut above = self.above.take();
+        while let Some(mut place) = above.and_then(|(place, _)| Rc::try_unwrap(place).ok()) {
+            above = place.above.take();
+        }
+    }
+}
+
 /// One walk through all outputs.
 #[derive(Debug, Default)]
 struct Walk {

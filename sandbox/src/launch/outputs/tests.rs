@@ -71,3 +71,12 @@ fn a_walk_is_done_in_pieces_and_comes_to_the_same() {
     assert!(meter.over, "{pieces} pieces");
     assert!(pieces > 5, "{pieces}");
 }
+
+#[test]
+fn directories_without_end_do_not_exhaust_the_stack() {
+    let mut place = Rc::new(Place { above: None });
+    for _ in 0..1_000_000 {
+        place = Rc::new(Place { above: Some((place, c"d".to_owned())) });
+    }
+    drop(place);
+}
