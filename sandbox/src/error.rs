@@ -16,6 +16,12 @@ pub enum Error {
         /// What it should say.
         expected: &'static str,
     },
+    /// The JSON of a spec is not one.
+    #[error("sandbox spec: {reason}; docs/sandbox.md has the fields and an example of each kind")]
+    Json {
+        /// What is wrong, and where: line and column.
+        reason: String,
+    },
     /// A host path the spec names is not there or not what it should be.
     #[error("sandbox spec: {field} names {path:?}, expected {expected}; make it, or correct the field")]
     HostPath {

@@ -21,7 +21,14 @@ impl std::fmt::Display for WireError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::TooLong { bytes } => write!(f, "control message of {bytes} bytes, expected at most {MAX_MESSAGE}"),
-            Self::Json(error) => write!(f, "control message is not what was expected: {error}"),
+            // What was not expected is quoted, and it may be anything.
+            Self::Json(error) => {
+                f.write_str("control message is not what was expected: ")?;
+                error.to_string().chars().try_for_each(|c| match c.is_control() {
+                    true => write!(f, "{}", c.escape_debug()),
+                    false => write!(f, "{c}"),
+                })
+            }
         }
     }
 }
@@ -65,6 +72,12 @@ mod tests {
         let length = frame_length(bytes[..4].try_into().unwrap()).unwrap();
         assert_eq!(length, bytes.len() - 4);
         assert_eq!(decode::<Vec<Op>>(&bytes[4..]).unwrap(), ops);
+    }
+
+    #[test]
+    fn what_an_error_quotes_does_nothing_to_a_terminal() {
+        let text = decode::<Vec<Op>>(b"[{\"op\":\"h\\u001b[2J\"}]").unwrap_err().to_string();
+        assert!(text.contains("h\\u{1b}[2J") && !text.contains(char::is_control), "{text}");
     }
 
     #[test]

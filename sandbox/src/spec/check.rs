@@ -14,8 +14,10 @@ const LAST_SIGNAL: i32 = 64;
 /// Every permission bit.
 const UMASK_LIMIT: u32 = 0o777;
 
-/// More of a wrong value says nothing more.
-const SHOWN_CHARS: usize = 200;
+/// A spec of as many trees as can be mounted is far smaller.
+const JSON_BYTES_MAX: usize = 4 << 20;
+/// More of a wrong value says nothing more; the reader of JSON tells the place last, behind all that it expected.
+const SHOWN_CHARS: usize = 600;
 
 fn wrong<T>(field: impl AsRef<str>, found: impl ToString, expected: &'static str) -> Result<T> {
     Err(Error::Spec { field: shown(field.as_ref()), found: shown(&found.to_string()), expected })
@@ -34,6 +36,17 @@ fn shown(text: &str) -> String {
 }
 
 impl Spec {
+    /// Reads a spec that somebody wrote, and checks it.
+    pub fn from_json(bytes: &[u8]) -> Result<Self> {
+        if bytes.len() > JSON_BYTES_MAX {
+            return Err(Error::Json { reason: format!("it has {} bytes, at most {JSON_BYTES_MAX}", bytes.len()) });
+        }
+        let spec: Self =
+            serde_json::from_slice(bytes).map_err(|error| Error::Json { reason: shown(&error.to_string()) })?;
+        spec.check()?;
+        Ok(spec)
+    }
+
     /// Whether every field can be used; says nothing about the host.
     pub fn check(&self) -> Result<()> {
         self.check_mounts()?;

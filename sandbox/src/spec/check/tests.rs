@@ -91,7 +91,27 @@ fn what_a_spec_says_does_nothing_to_a_terminal_and_is_cut_where_it_is_long() {
     spec.hostname = format!("\u{1b}[2J\n{}", "x".repeat(1 << 20));
     let text = spec.check().unwrap_err().to_string();
     assert!(text.contains("\\u{1b}[2J\\n") && text.contains("x..."), "{text}");
-    assert!(!text.contains(char::is_control) && text.len() < 400, "{} bytes", text.len());
+    assert!(!text.contains(char::is_control) && text.len() < 800, "{} bytes", text.len());
+}
+
+#[test]
+fn json_that_is_no_spec_says_where_and_what_and_is_harmless_to_show() {
+    let text = serde_json::to_string(&good()).unwrap();
+    let told = |text: &str| Spec::from_json(text.as_bytes()).unwrap_err().to_string();
+    assert_eq!(Spec::from_json(text.as_bytes()).unwrap(), good());
+    for (from, to, wanted) in [
+        ("\"uid\"", "\"net\\u001b[2J\":true,\"uid\"", "net\\u{1b}[2J"),
+        ("\"uid\":1000", "\"uid\":-1", "-1"),
+        ("\"build\"", "\"bui\\nld\"", "bui\\nld"),
+        ("[\"/bin/sh\"]", "\"/bin/sh\"", "a sequence"),
+        ("\"cwd\":\"/\"", "\"cwd\":\"build\"", "cwd is `build`"),
+    ] {
+        let said = told(&text.replacen(from, to, 1));
+        assert!(said.contains(wanted) && !said.contains(char::is_control), "{said}");
+        assert!(said.contains("line 1 column") || said.contains("expected an absolute"), "{said}");
+    }
+    assert!(told(&" ".repeat(super::JSON_BYTES_MAX + 1)).contains("bytes"));
+    assert!(told(&format!("{{\"root\":{}", "[".repeat(100_000))).contains("line 1 column"));
 }
 
 #[test]
