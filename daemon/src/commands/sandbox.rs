@@ -1,12 +1,15 @@
 //! `anneal sandbox`: what a sandbox holds on this host, and a command in one.
 
+mod spec_file;
+
 use crate::{
     error::{Error, Result, io},
     output::{Output, printable},
 };
+use anneal_attack::{Row, Suite, table_text};
 use anneal_sandbox::{CancelToken, Kind, Limits, Mount, MountSource, Outcome, Report, Spec, self_check};
 use clap::Subcommand;
-use std::{collections::BTreeMap, fmt::Write as _, io::Write, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt::Write as _, io::Write, path::{Path, PathBuf}, time::Duration};
 
 const SCRATCH_BYTES: u64 = 1 << 30;
 const SCRATCH_INODES: u64 = 100_000;
@@ -18,16 +21,38 @@ const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
 pub(crate) enum SandboxCommand {
     /// Run a command on a read-only root, without network
     Run(RunArgs),
-    /// Try a sandbox and say what holds on this host
-    Probe,
+    /// Try every known way out of a sandbox on this host and say what holds
+    Probe(ProbeArgs),
+}
+
+/// How much is tried.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ProbeArgs {
+    /// Also run each probe with its walls taken away, where that is harmless: it must then get out
+    #[arg(long)]
+    pub(crate) control: bool,
+    /// Only these probes, as P01
+    #[arg(value_name = "PROBE")]
+    pub(crate) only: Vec<String>,
+}
+
+/// What holds on this host.
+#[derive(Debug, serde::Serialize)]
+struct Probed {
+    #[serde(flatten)]
+    report: Report,
+    probes: Vec<Row>,
 }
 
 /// A command and its surroundings.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RunArgs {
+    /// Everything about the run as JSON (docs/sandbox-spec.schema.json); `-` is standard input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["root", "cwd", "env", "timeout", "argv"])]
+    pub(crate) spec: Option<PathBuf>,
     /// The directory that is shown as /, read-only
-    #[arg(long, value_name = "DIR")]
-    pub(crate) root: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "spec")]
+    pub(crate) root: Option<PathBuf>,
     /// The working directory, inside
     #[arg(long, value_name = "DIR", default_value = "/")]
     pub(crate) cwd: PathBuf,
@@ -38,7 +63,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     pub(crate) timeout: u64,
     /// The command
-    #[arg(last = true, required = true)]
+    #[arg(last = true, required_unless_present = "spec")]
     pub(crate) argv: Vec<String>,
 }
 
@@ -46,23 +71,45 @@ pub(crate) struct RunArgs {
 pub(crate) fn run(command: &SandboxCommand, output: &Output) -> Result<()> {
     match command {
         SandboxCommand::Run(args) => run_one(args, output),
-        SandboxCommand::Probe => {
-            let report = self_check();
-            output.result(|| report_text(&report), &report)?;
-            if report.usable { Ok(()) } else { Err(Error::No("no sandbox can be made on this host".into())) }
-        }
+        SandboxCommand::Probe(args) => probe(args, output),
     }
 }
 
-fn run_one(args: &RunArgs, output: &Output) -> Result<()> {
-    let root = args.root.canonicalize().map_err(io("find the root", &args.root))?;
-    if !root.is_dir() || root == std::path::Path::new("/") {
-        let root = root.display();
-        return Err(Error::Input(format!(
-            "{root} cannot be the root: expected a directory beneath this system's own /"
-        )));
+fn probe(args: &ProbeArgs, output: &Output) -> Result<()> {
+    let report = self_check();
+    let probes = if report.usable { attack(args, output)? } else { Vec::new() };
+    let bad = probes.iter().filter(|row| !row.holds() || row.is_dead()).count();
+    let usable = report.usable;
+    let probed = Probed { report, probes };
+    output.result(|| format!("{}\n{}", report_text(&probed.report), printable(&table_text(&probed.probes))), &probed)?;
+    match bad {
+        _ if !usable => Err(Error::No("no sandbox can be made on this host".into())),
+        0 => Ok(()),
+        bad => Err(Error::No(format!("{bad} probes did not hold on this host; see docs/sandbox.md for what each is about"))),
     }
-    let spec = spec(root, args);
+}
+
+/// Runs the attack suite.
+fn attack(args: &ProbeArgs, output: &Output) -> Result<Vec<Row>> {
+    let failed = |error| match error {
+        anneal_attack::Error::Sandbox(error) => Error::Sandbox(error),
+        other => Error::Internal(other.to_string()),
+    };
+    let suite = Suite::new(args.control, false).map_err(failed)?;
+    let suite = if args.only.is_empty() { suite } else { suite.only(&args.only) };
+    let rows = suite.run(&mut |row| if output.terminal { output.note(&format!("{} {}", row.id, row.title)) }).map_err(failed)?;
+    if rows.is_empty() {
+        return Err(Error::Input(format!("no probe is named {}; expected numbers as P01", args.only.join(" or "))));
+    }
+    Ok(rows)
+}
+
+fn run_one(args: &RunArgs, output: &Output) -> Result<()> {
+    let spec = match (&args.spec, &args.root) {
+        (Some(file), _) => spec_file::read(file)?,
+        (None, Some(root)) => spec(checked_root(root)?, args),
+        (None, None) => return Err(Error::Input("give --root DIR and a command, or --spec FILE".into())),
+    };
     // What the command writes is the result; with --json that is the outcome, and what it writes goes beside.
     let outcome = if output.json {
         anneal_sandbox::run(&spec, &mut std::io::stderr(), &CancelToken::new())?
@@ -78,14 +125,23 @@ fn run_one(args: &RunArgs, output: &Output) -> Result<()> {
     if output.json {
         output.result(String::new, &outcome)?;
     }
-    verdict(&outcome, args)
+    verdict(&outcome, &spec)
 }
 
-fn verdict(outcome: &Outcome, args: &RunArgs) -> Result<()> {
+fn checked_root(root: &Path) -> Result<PathBuf> {
+    let root = root.canonicalize().map_err(io("find the root", root))?;
+    if root.is_dir() && root != Path::new("/") {
+        return Ok(root);
+    }
+    let root = root.display();
+    Err(Error::Input(format!("{root} cannot be the root: expected a directory beneath this system's own /")))
+}
+
+fn verdict(outcome: &Outcome, spec: &Spec) -> Result<()> {
     if outcome.succeeded() {
         return Ok(());
     }
-    let program = args.argv.first().map(String::as_str).unwrap_or_default();
+    let program = spec.argv.first().map(String::as_str).unwrap_or_default();
     Err(Error::No(format!("{} {}", printable(program), outcome.ended)))
 }
 
@@ -133,7 +189,8 @@ mod tests {
     #[test]
     fn a_named_variable_takes_the_place_of_the_usual_one() {
         let args = RunArgs {
-            root: "/r".into(),
+            spec: None,
+            root: Some("/r".into()),
             cwd: "/".into(),
             env: vec![variable("PATH=/own").unwrap(), variable("A=b=c").unwrap()],
             timeout: 5,

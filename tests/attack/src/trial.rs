@@ -19,10 +19,11 @@ use crate::{Ending, Error, KEY, Mode, Need, Outcome, Pattern, Probe, Result, Sta
 const CLOSING: &[u8] = b"\ntried ";
 /// How long a probe may take outside a sandbox.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Between two looks at an output that must not change.
-const LOOK_AGAIN: Duration = Duration::from_millis(60);
+/// Looks at an output that must not change, and the pause between them.
+const LOOKS: usize = 6;
+const LOOK_AGAIN: Duration = Duration::from_millis(11);
 /// How long a process lives that nobody ended.
-const SURVIVORS_END: Duration = Duration::from_secs(1);
+const SURVIVORS_END: Duration = Duration::from_millis(1800);
 /// The first of the keys of shared memory, each used once.
 const FIRST_KEY: u32 = 0x616e_0000;
 
@@ -141,8 +142,12 @@ fn alone(order: Order<'_>, walls: Walls<'_>, names: &[String], accompanied: bool
     let host = &mut trial.outcome.host;
     if order.probe.needs(Need::Still) {
         let state = Stage::state(&output);
-        std::thread::sleep(LOOK_AGAIN);
-        if Stage::state(&output) != state {
+        // More than two looks: what swaps two things is every other time as it was.
+        let changes = (0..LOOKS).any(|_| {
+            std::thread::sleep(LOOK_AGAIN);
+            Stage::state(&output) != state
+        });
+        if changes {
             host.push("the output goes on changing after the run".to_owned());
             // What survived ends by itself soon; nothing can be removed before that.
             std::thread::sleep(SURVIVORS_END);

@@ -10,7 +10,7 @@ use crate::call::{c, raw};
 use crate::report::Attack;
 
 /// How long a process that forked away goes on, should it survive.
-const LIFE: Duration = Duration::from_millis(800);
+const LIFE: Duration = Duration::from_millis(1500);
 const BEAT: Duration = Duration::from_millis(5);
 
 /// P24: segments, semaphores and queues of a process of the host.
