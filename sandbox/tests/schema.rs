@@ -73,7 +73,9 @@ fn another_implementation_of_schemas_takes_the_examples_and_refuses_a_mistake() 
     }
     assert!(output.status.success(), "{said}");
     let dir = tempfile::tempdir().unwrap();
-    for (field, value) in [("kind", "oven".into()), ("uid", (-1).into()), ("root", Value::Array(Vec::new())), ("oven", 1.into())] {
+    for (field, value) in
+        [("kind", "oven".into()), ("uid", (-1).into()), ("root", Value::Array(Vec::new())), ("oven", 1.into())]
+    {
         let mut spec = json(&examples()[0].1);
         spec[field] = value;
         let path = dir.path().join("wrong.json");

@@ -9,7 +9,13 @@ use crate::{
 use anneal_attack::{Row, Suite, table_text};
 use anneal_sandbox::{CancelToken, Kind, Limits, Mount, MountSource, Outcome, Report, Spec, self_check};
 use clap::Subcommand;
-use std::{collections::BTreeMap, fmt::Write as _, io::Write, path::{Path, PathBuf}, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    io::Write,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 const SCRATCH_BYTES: u64 = 1 << 30;
 const SCRATCH_INODES: u64 = 100_000;
@@ -81,11 +87,14 @@ fn probe(args: &ProbeArgs, output: &Output) -> Result<()> {
     let bad = probes.iter().filter(|row| !row.holds() || row.is_dead()).count();
     let usable = report.usable;
     let probed = Probed { report, probes };
-    output.result(|| format!("{}\n{}", report_text(&probed.report), printable(&table_text(&probed.probes))), &probed)?;
+    output
+        .result(|| format!("{}\n{}", report_text(&probed.report), printable(&table_text(&probed.probes))), &probed)?;
     match bad {
         _ if !usable => Err(Error::No("no sandbox can be made on this host".into())),
         0 => Ok(()),
-        bad => Err(Error::No(format!("{bad} probes did not hold on this host; see docs/sandbox.md for what each is about"))),
+        bad => Err(Error::No(format!(
+            "{bad} probes did not hold on this host; see docs/sandbox.md for what each is about"
+        ))),
     }
 }
 
@@ -97,7 +106,13 @@ fn attack(args: &ProbeArgs, output: &Output) -> Result<Vec<Row>> {
     };
     let suite = Suite::new(args.control, false).map_err(failed)?;
     let suite = if args.only.is_empty() { suite } else { suite.only(&args.only) };
-    let rows = suite.run(&mut |row| if output.terminal { output.note(&format!("{} {}", row.id, row.title)) }).map_err(failed)?;
+    let rows = suite
+        .run(&mut |row| {
+            if output.terminal {
+                output.note(&format!("{} {}", row.id, row.title))
+            }
+        })
+        .map_err(failed)?;
     if rows.is_empty() {
         return Err(Error::Input(format!("no probe is named {}; expected numbers as P01", args.only.join(" or "))));
     }

@@ -80,14 +80,8 @@ fn build(program: &Program) -> Result<(), String> {
 
 /// What the outer build is told must not reach the inner one: wrappers, flags, targets and profiles.
 fn is_of_the_outer_build(name: &str) -> bool {
-    let kept = [
-        "CARGO_HOME",
-        "CARGO_MAKEFLAGS",
-        "CARGO_NET_OFFLINE",
-        "CARGO_TERM_COLOR",
-        "RUSTUP_HOME",
-        "RUSTUP_TOOLCHAIN",
-    ];
+    let kept =
+        ["CARGO_HOME", "CARGO_MAKEFLAGS", "CARGO_NET_OFFLINE", "CARGO_TERM_COLOR", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN"];
     let dropped = [
         "CARGO",
         "RUSTC",

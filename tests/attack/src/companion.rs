@@ -51,8 +51,11 @@ impl Companion {
         let mut said = String::new();
         let read = self.output.read_to_string(&mut said);
         let status = self.child.wait();
-        let mut done: Vec<String> =
-            said.lines().filter_map(|line| line.strip_prefix("touched ")).map(|what| format!("reached {what}")).collect();
+        let mut done: Vec<String> = said
+            .lines()
+            .filter_map(|line| line.strip_prefix("touched "))
+            .map(|what| format!("reached {what}"))
+            .collect();
         if read.is_err() || !said.lines().any(|line| line == "over") {
             done.push(format!("ended the process of the host ({status:?})"));
         }

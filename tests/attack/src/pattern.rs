@@ -55,7 +55,11 @@ impl Pattern {
             }
             Some(("namespace", name)) => Kind::Namespace(name.to_owned()),
             Some(("read-only", path)) if path.starts_with('/') => Kind::ReadOnly(path.to_owned()),
-            _ if text.starts_with("enter") || text.starts_with("become") || text.starts_with("start") || text.starts_with('*') => {
+            _ if text.starts_with("enter")
+                || text.starts_with("become")
+                || text.starts_with("start")
+                || text.starts_with('*') =>
+            {
                 return Err(format!("`{text}` would take away the sandbox itself"));
             }
             _ => Kind::Operation(text.to_owned()),

@@ -64,7 +64,13 @@ impl Stage {
             fs::create_dir(&path)?;
             mode(&path, bits)?;
         }
-        for (name, bits) in [("tree/file", 0o666), ("other/other", 0o666), ("undeclared/file", 0o644), ("single/file", 0o666), ("host/canary", 0o644)] {
+        for (name, bits) in [
+            ("tree/file", 0o666),
+            ("other/other", 0o666),
+            ("undeclared/file", 0o644),
+            ("single/file", 0o666),
+            ("host/canary", 0o644),
+        ] {
             let path = self.open(name);
             fs::write(&path, format!("{name} of the host"))?;
             mode(&path, bits)?;
@@ -162,14 +168,24 @@ impl Stage {
 
     /// The state of everything that a run must leave alone.
     pub(crate) fn inputs(&self) -> Vec<String> {
-        ["tree", "tree/file", "other", "other/other", "undeclared/file", "single", "single/file", "host/canary", "host/secret"]
-            .map(|name| {
-                let path = self.open(name);
-                let found = fs::symlink_metadata(&path);
-                let found = found.map(|m| (m.mode(), m.uid(), m.nlink(), m.mtime(), m.mtime_nsec(), m.len()));
-                format!("{name} {found:?} {:?}", fs::read(&path).ok())
-            })
-            .to_vec()
+        [
+            "tree",
+            "tree/file",
+            "other",
+            "other/other",
+            "undeclared/file",
+            "single",
+            "single/file",
+            "host/canary",
+            "host/secret",
+        ]
+        .map(|name| {
+            let path = self.open(name);
+            let found = fs::symlink_metadata(&path);
+            let found = found.map(|m| (m.mode(), m.uid(), m.nlink(), m.mtime(), m.mtime_nsec(), m.len()));
+            format!("{name} {found:?} {:?}", fs::read(&path).ok())
+        })
+        .to_vec()
     }
 
     /// The state of an output: names, kinds, sizes and content.

@@ -120,7 +120,8 @@ impl Suite {
                 let (first, outcome, tried) = judge(probe, mode, *ending)?;
                 // One control is enough; it runs with the last ending, which is the one that leaves most behind.
                 let last = at + 1 == probe.endings.len();
-                let control = if self.controls && last { self.prove(probe, mode, *ending, &first)? } else { Proof::NotAsked };
+                let control =
+                    if self.controls && last { self.prove(probe, mode, *ending, &first)? } else { Proof::NotAsked };
                 let (id, title) = (probe.id.clone(), probe.title.clone());
                 let row = Row { id, title, mode, ending: *ending, expect: probe.expect, tried, outcome, control };
                 tell(&row);
@@ -222,7 +223,9 @@ fn of_trial(probe: &Probe, ending: Ending, trial: &Trial) -> Verdict {
         Ending::Cancelled => Ended::Cancelled,
     };
     match trial.outcome.verdict() {
-        Verdict::Held if ended != expected => Verdict::Broken(format!("it {ended}, which is not how it was told to end")),
+        Verdict::Held if ended != expected => {
+            Verdict::Broken(format!("it {ended}, which is not how it was told to end"))
+        }
         other => other,
     }
 }

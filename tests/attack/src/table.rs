@@ -82,9 +82,11 @@ impl TryFrom<Written> for Control {
 
     fn try_from(written: Written) -> std::result::Result<Self, String> {
         match (written.without, written.outside, written.guest) {
-            (Some(patterns), None, None) if !patterns.is_empty() => {
-                patterns.iter().map(|text| Pattern::parse(text)).collect::<std::result::Result<_, _>>().map(Self::Without)
-            }
+            (Some(patterns), None, None) if !patterns.is_empty() => patterns
+                .iter()
+                .map(|text| Pattern::parse(text))
+                .collect::<std::result::Result<_, _>>()
+                .map(Self::Without),
             (None, Some(why), None) => Ok(Self::Outside(why)),
             (None, None, Some(why)) => Ok(Self::Guest(why)),
             _ => Err("a control is one of `without`, `outside` and `guest`".to_owned()),

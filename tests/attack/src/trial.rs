@@ -114,7 +114,9 @@ fn companion_words(probe: &Probe, stage: &Stage, names: &[String]) -> Vec<String
 }
 
 fn has_companion(probe: &Probe) -> bool {
-    [Need::Process, Need::Abstract, Need::Socket, Need::Tcp, Need::Memory, Need::Inward].iter().any(|need| probe.needs(*need))
+    [Need::Process, Need::Abstract, Need::Socket, Need::Tcp, Need::Memory, Need::Inward]
+        .iter()
+        .any(|need| probe.needs(*need))
 }
 
 fn ending_word(ending: Ending) -> String {
@@ -249,7 +251,9 @@ fn inside(order: Order<'_>, stage: &Stage, names: &[String], accompanied: bool, 
             trial.not_enforced = outcome.limits_not_enforced;
             trial.trouble = left.trouble;
         }
-        Err(error @ anneal_sandbox::Error::NamespacesForbidden { .. }) if without.is_empty() => return Err(error.into()),
+        Err(error @ anneal_sandbox::Error::NamespacesForbidden { .. }) if without.is_empty() => {
+            return Err(error.into());
+        }
         Err(error) => {
             let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
             trial.trouble = Some(format!("no sandbox could be made: {error}{cause}"));
@@ -262,7 +266,10 @@ fn inside(order: Order<'_>, stage: &Stage, names: &[String], accompanied: bool, 
 fn limit_words(probe: &Probe) -> Vec<String> {
     let limits = &probe.limits;
     let word = |name: &str, value: Option<u64>| value.map(|value| format!("{name}={value}"));
-    [word("pids", limits.pids), word("memory-bytes", limits.memory_bytes), word("log-bytes", limits.log_bytes)].into_iter().flatten().collect()
+    [word("pids", limits.pids), word("memory-bytes", limits.memory_bytes), word("log-bytes", limits.log_bytes)]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn outside(order: Order<'_>, stage: &Stage, names: &[String], accompanied: bool) -> Result<Trial> {

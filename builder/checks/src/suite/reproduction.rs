@@ -31,7 +31,7 @@ fn repeated(view: &View<'_>, package: &Package, report: &mut Report) {
             object.clone(),
             "the outputs of two builds",
             "one build",
-            "look for what the two builds did not share: host name, user, time zone, locale, home, path, addresses, time",
+            "build it a second time; the daemon does when one of the two results is missing",
         );
     }
     for (number, other) in again.iter().enumerate() {

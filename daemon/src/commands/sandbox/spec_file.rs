@@ -29,7 +29,8 @@ fn parse(name: &str, bytes: &[u8]) -> Result<Spec> {
         let text = error.to_string();
         let what = text.split(" at line ").next().unwrap_or(&text);
         // The parser names missing and unknown fields, but not the one whose value is of a wrong kind.
-        let field = field_before(bytes, line, column).map(|field| format!(" in or after `{field}`")).unwrap_or_default();
+        let field =
+            field_before(bytes, line, column).map(|field| format!(" in or after `{field}`")).unwrap_or_default();
         Error::Input(format!("{name}:{line}:{column}: {what}{field}; docs/sandbox-spec.schema.json has every field"))
     })
 }

@@ -18,7 +18,8 @@ const PAUSE: Duration = Duration::from_millis(3);
 
 /// Holds `abstract=NAME`, `socket=PATH`, `tcp=yes`, `memory=KEY` and calls `inward=NAME`.
 pub(crate) fn run(attack: &Attack) -> ExitCode {
-    let named = |name: &str| SocketAddr::from_abstract_name(name).and_then(|address| UnixListener::bind_addr(&address)).ok();
+    let named =
+        |name: &str| SocketAddr::from_abstract_name(name).and_then(|address| UnixListener::bind_addr(&address)).ok();
     let listener = attack.arg("abstract").and_then(named);
     let at_path = attack.arg("socket").and_then(|path| UnixListener::bind(path).ok());
     let tcp = attack.arg("tcp").and_then(|_| TcpListener::bind("127.0.0.1:0").ok());
@@ -38,12 +39,17 @@ pub(crate) fn run(attack: &Attack) -> ExitCode {
             over.store(true, Ordering::Relaxed);
         });
         while !over.load(Ordering::Relaxed) {
-            let mut touch = |what, was: bool| if was && !touched.contains(&what) { touched.push(what) };
+            let mut touch = |what, was: bool| {
+                if was && !touched.contains(&what) {
+                    touched.push(what)
+                }
+            };
             touch("an abstract socket", listener.as_ref().is_some_and(|socket| socket.accept().is_ok()));
             touch("a socket at a path", at_path.as_ref().is_some_and(|socket| socket.accept().is_ok()));
             touch("a port", tcp.as_ref().is_some_and(|socket| socket.accept().is_ok()));
             if let Some(name) = attack.arg("inward") {
-                let reached = SocketAddr::from_abstract_name(name).and_then(|address| UnixStream::connect_addr(&address));
+                let reached =
+                    SocketAddr::from_abstract_name(name).and_then(|address| UnixStream::connect_addr(&address));
                 touch("the inside", reached.is_ok());
             }
             std::thread::sleep(PAUSE);
@@ -88,7 +94,8 @@ pub(crate) fn under_key(command: &[String]) -> ExitCode {
     let added = raw(libc::SYS_add_key, &[kind.as_ptr() as i64, name.as_ptr() as i64, value.as_ptr() as i64, 11, -3]);
     let planted = joined.is_ok() && added.is_ok();
     // Returns only if it fails.
-    let error = Command::new(program).args(args).env("ANNEAL_ATTACK_KEY", if planted { "planted" } else { "none" }).exec();
+    let error =
+        Command::new(program).args(args).env("ANNEAL_ATTACK_KEY", if planted { "planted" } else { "none" }).exec();
     println!("cannot run {program}: {error}");
     ExitCode::from(4)
 }

@@ -8,14 +8,29 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use crate::call::{address, address_mut, c, open_at, raw};
 use crate::report::Attack;
 
-
 /// P30: files that everyone on the host, or this very user, may read.
 pub(crate) fn host_files(attack: &Attack) {
     attack.absent("read a canary of the host", fs::read(attack.text("canary")));
     attack.absent("list a directory of the host", fs::read_dir(attack.text("host")));
     for path in [
-        "/etc/shadow", "/etc/passwd", "/root", "/home", "/var/lib/anneal", "/etc/anneal/config.toml", "/run/anneal", "/run/docker.sock",
-        "/run/secrets", "/var/run/secrets", "/boot", "/lib/modules", "/var/log", "/mnt", "/media", "/srv", "/etc/ssh", "/etc/ssl/private",
+        "/etc/shadow",
+        "/etc/passwd",
+        "/root",
+        "/home",
+        "/var/lib/anneal",
+        "/etc/anneal/config.toml",
+        "/run/anneal",
+        "/run/docker.sock",
+        "/run/secrets",
+        "/var/run/secrets",
+        "/boot",
+        "/lib/modules",
+        "/var/log",
+        "/mnt",
+        "/media",
+        "/srv",
+        "/etc/ssh",
+        "/etc/ssl/private",
     ] {
         attack.absent(path, fs::symlink_metadata(path));
     }
@@ -33,7 +48,9 @@ pub(crate) fn change_inputs(attack: &Attack) {
     for input in attack.list("inputs") {
         let say = |what: &str, result: io::Result<()>| attack.fails(&format!("{what} {input}"), result);
         let linked = format!("{out}/linked");
-        let Ok(handle) = open_at(libc::AT_FDCWD, input, libc::O_PATH, 0) else { return attack.say(false, "find", input) };
+        let Ok(handle) = open_at(libc::AT_FDCWD, input, libc::O_PATH, 0) else {
+            return attack.say(false, "find", input);
+        };
         let through = format!("/proc/self/fd/{}", handle.as_raw_fd());
         say("append to", OpenOptions::new().append(true).open(input).map(drop));
         say("write through a handle of", OpenOptions::new().write(true).open(&through).map(drop));
@@ -41,10 +58,16 @@ pub(crate) fn change_inputs(attack: &Attack) {
         let (path, by_handle, new) = (c(input), c(&through), c(&linked));
         let (at, cwd) = (path.as_ptr() as i64, i64::from(libc::AT_FDCWD));
         say("truncate", raw(libc::SYS_truncate, &[at, 0]).map(drop));
-        say("link through a handle of", raw(libc::SYS_linkat, &[cwd, by_handle.as_ptr() as i64, cwd, new.as_ptr() as i64, 0x400]).map(drop));
+        say(
+            "link through a handle of",
+            raw(libc::SYS_linkat, &[cwd, by_handle.as_ptr() as i64, cwd, new.as_ptr() as i64, 0x400]).map(drop),
+        );
         let empty = c("");
         let fd = i64::from(handle.as_raw_fd());
-        say("link a handle of", raw(libc::SYS_linkat, &[fd, empty.as_ptr() as i64, cwd, new.as_ptr() as i64, 0x1000]).map(drop));
+        say(
+            "link a handle of",
+            raw(libc::SYS_linkat, &[fd, empty.as_ptr() as i64, cwd, new.as_ptr() as i64, 0x1000]).map(drop),
+        );
         say("chmod", fs::set_permissions(input, fs::Permissions::from_mode(0o777)));
         say("chmod through a handle of", fs::set_permissions(&through, fs::Permissions::from_mode(0o777)));
         say("chown", raw(libc::SYS_chown, &[at, raw(libc::SYS_getuid, &[]).unwrap_or(0), -1]).map(drop));
@@ -52,19 +75,28 @@ pub(crate) fn change_inputs(attack: &Attack) {
         say("set an attribute of", raw(libc::SYS_setxattr, &[at, c("user.x").as_ptr() as i64, at, 1, 0]).map(drop));
         let shared = libc::MAP_SHARED as i64;
         let mapped = File::open(input).and_then(|file| {
-            raw(libc::SYS_mmap, &[0, 4096, i64::from(libc::PROT_READ | libc::PROT_WRITE), shared, file.as_raw_fd().into(), 0])
+            raw(
+                libc::SYS_mmap,
+                &[0, 4096, i64::from(libc::PROT_READ | libc::PROT_WRITE), shared, file.as_raw_fd().into(), 0],
+            )
         });
         say("map to write", mapped.map(drop));
         let opened = File::open(input).and_then(|file| raw(libc::SYS_fallocate, &[file.as_raw_fd().into(), 3, 0, 1]));
         say("punch a hole into", opened.map(drop));
         say("move", fs::rename(input, &linked));
         say("rename", fs::rename(input, format!("{input}.old")));
-        say("exchange", raw(libc::SYS_renameat2, &[cwd, at, cwd, c(&format!("{input}.old")).as_ptr() as i64, 2]).map(drop));
+        say(
+            "exchange",
+            raw(libc::SYS_renameat2, &[cwd, at, cwd, c(&format!("{input}.old")).as_ptr() as i64, 2]).map(drop),
+        );
         say("remove", fs::remove_file(input));
         if let Some((dir, _)) = input.rsplit_once('/').filter(|(dir, _)| !dir.is_empty()) {
             attack.fails(&format!("make a file in {dir}"), fs::write(format!("{dir}/new"), "x"));
             attack.fails(&format!("make a directory in {dir}"), fs::create_dir(format!("{dir}/dir")));
-            attack.fails(&format!("make an unnamed file in {dir}"), open_at(libc::AT_FDCWD, dir, libc::O_TMPFILE | libc::O_WRONLY, 0o600));
+            attack.fails(
+                &format!("make an unnamed file in {dir}"),
+                open_at(libc::AT_FDCWD, dir, libc::O_TMPFILE | libc::O_WRONLY, 0o600),
+            );
             attack.fails(&format!("chmod {dir}"), fs::set_permissions(dir, fs::Permissions::from_mode(0o777)));
         }
     }
@@ -178,13 +210,25 @@ pub(crate) fn attributes(attack: &Attack) {
             let label = c(name);
             let label = label.as_ptr() as i64;
             attack.fails(&format!("set {name} in {place}"), raw(libc::SYS_setxattr, &[at, label, value, size, 0]));
-            attack.fails(&format!("set {name} in {place}, no link"), raw(libc::SYS_lsetxattr, &[at, label, value, size, 0]));
-            attack.fails(&format!("set {name} in {place} by descriptor"), raw(libc::SYS_fsetxattr, &[handle, label, value, size, 0]));
+            attack.fails(
+                &format!("set {name} in {place}, no link"),
+                raw(libc::SYS_lsetxattr, &[at, label, value, size, 0]),
+            );
+            attack.fails(
+                &format!("set {name} in {place} by descriptor"),
+                raw(libc::SYS_fsetxattr, &[handle, label, value, size, 0]),
+            );
             let new = [value as u64, size as u64];
-            attack.fails(&format!("set {name} in {place}, newest call"), raw(463, &[cwd, at, 0, label, address(&new), 16]));
+            attack.fails(
+                &format!("set {name} in {place}, newest call"),
+                raw(463, &[cwd, at, 0, label, address(&new), 16]),
+            );
         }
         let mut names = [0u8; 64];
-        attack.fails(&format!("list attributes in {place}"), raw(libc::SYS_listxattr, &[at, address_mut(&mut names), 64]));
+        attack.fails(
+            &format!("list attributes in {place}"),
+            raw(libc::SYS_listxattr, &[at, address_mut(&mut names), 64]),
+        );
     }
 }
 
@@ -193,7 +237,9 @@ pub(crate) fn file_system_commands(attack: &Attack) {
     for place in ["out", "scratch"] {
         let path = format!("{}/commanded", attack.text(place));
         let _ = fs::write(&path, [7; 4096]);
-        let Ok(file) = OpenOptions::new().read(true).write(true).open(&path) else { return attack.say(false, "make a file", path) };
+        let Ok(file) = OpenOptions::new().read(true).write(true).open(&path) else {
+            return attack.say(false, "make a file", path);
+        };
         let fd = i64::from(file.as_raw_fd());
         // No dump, append only, immutable: the first needs no privilege at all.
         for (name, flags) in [("no dump", 0x40u32), ("append only", 0x20), ("immutable", 0x10)] {
@@ -204,10 +250,18 @@ pub(crate) fn file_system_commands(attack: &Attack) {
             }
         }
         let attributes = [0u32, 0, 0, 77, 0, 0, 0];
-        attack.refused(&format!("set a project in {place}"), raw(libc::SYS_ioctl, &[fd, 0x401c_5820, address(&attributes)]));
+        attack.refused(
+            &format!("set a project in {place}"),
+            raw(libc::SYS_ioctl, &[fd, 0x401c_5820, address(&attributes)]),
+        );
         // These need privilege over the file system; the freeze would stop every writer of the host's disk.
         let whole = [0u64, u64::MAX, 0];
-        for (name, command) in [("FITRIM", 0xc018_5879_u32), ("FIFREEZE", 0xc004_5877), ("FITHAW", 0xc004_5878), ("FS_IOC_SHUTDOWN", 0x8004_587d)] {
+        for (name, command) in [
+            ("FITRIM", 0xc018_5879_u32),
+            ("FIFREEZE", 0xc004_5877),
+            ("FITHAW", 0xc004_5878),
+            ("FS_IOC_SHUTDOWN", 0x8004_587d),
+        ] {
             let result = raw(libc::SYS_ioctl, &[fd, command.into(), address(&whole)]);
             if result.is_ok() && name == "FIFREEZE" {
                 let _ = raw(libc::SYS_ioctl, &[fd, 0xc004_5878, 0]);

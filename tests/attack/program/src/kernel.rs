@@ -25,7 +25,8 @@ pub(crate) fn terminals(attack: &Attack) {
     let fds = (0..3).chain(own.as_ref().ok().map(AsRawFd::as_raw_fd)).collect::<Vec<_>>();
     let byte = [b'x', 0];
     for fd in fds {
-        for (name, command) in [("TIOCSTI", 0x5412), ("TIOCLINUX", 0x541c), ("TIOCCONS", 0x541d), ("TIOCSETD", 0x5423)] {
+        for (name, command) in [("TIOCSTI", 0x5412), ("TIOCLINUX", 0x541c), ("TIOCCONS", 0x541d), ("TIOCSETD", 0x5423)]
+        {
             for (bits, high) in [("", 0), (", high bits", 1 << 32), (", highest bit", i64::MIN)] {
                 let result = raw(libc::SYS_ioctl, &[fd.into(), command | high, address(&byte)]);
                 attack.refused(&format!("{name} on descriptor {fd}{bits}"), result);
@@ -36,7 +37,10 @@ pub(crate) fn terminals(attack: &Attack) {
     let (session, pid) = (raw(libc::SYS_getsid, &[0]).unwrap_or(0), i64::from(std::process::id()));
     attack.say(session == pid, "a session of its own", format!("session {session}, process {pid}"));
     for name in ["tty0", "tty1", "console", "vcs", "ttyS0"] {
-        attack.absent(&format!("open /dev/{name}"), open_at(libc::AT_FDCWD, &format!("/dev/{name}"), libc::O_RDONLY | libc::O_NOCTTY | libc::O_NONBLOCK, 0));
+        attack.absent(
+            &format!("open /dev/{name}"),
+            open_at(libc::AT_FDCWD, &format!("/dev/{name}"), libc::O_RDONLY | libc::O_NOCTTY | libc::O_NONBLOCK, 0),
+        );
     }
 }
 
@@ -53,23 +57,30 @@ pub(crate) fn namespaces(attack: &Attack) {
         ("time", libc::CLONE_NEWTIME),
     ] {
         // In a child, so that this process stays where it is. Its code is the error number.
-        let error = in_a_child(|| raw(libc::SYS_unshare, &[flag.into()]).err().and_then(|e| e.raw_os_error()).unwrap_or(0));
+        let error =
+            in_a_child(|| raw(libc::SYS_unshare, &[flag.into()]).err().and_then(|e| e.raw_os_error()).unwrap_or(0));
         attack.say(matches!(error, libc::EPERM | libc::ENOSYS), &format!("unshare {name}"), format!("error {error}"));
         // A clone with a stack of none goes on like a fork.
-        let error = in_a_child(|| match raw(libc::SYS_clone, &[i64::from(flag) | i64::from(libc::SIGCHLD), 0, 0, 0, 0]) {
-            // SAFETY: ends the child of the child at once.
-            Ok(0) => unsafe { libc::_exit(0) },
-            other => other.err().and_then(|e| e.raw_os_error()).unwrap_or(0),
-        });
+        let error =
+            in_a_child(|| match raw(libc::SYS_clone, &[i64::from(flag) | i64::from(libc::SIGCHLD), 0, 0, 0, 0]) {
+                // SAFETY: ends the child of the child at once.
+                Ok(0) => unsafe { libc::_exit(0) },
+                other => other.err().and_then(|e| e.raw_os_error()).unwrap_or(0),
+            });
         // The time namespace shares its bit with the signal and is not made by this call.
         let harmless = flag == libc::CLONE_NEWTIME;
-        attack.say(harmless || matches!(error, libc::EPERM | libc::ENOSYS), &format!("clone {name}"), format!("error {error}"));
+        attack.say(
+            harmless || matches!(error, libc::EPERM | libc::ENOSYS),
+            &format!("clone {name}"),
+            format!("error {error}"),
+        );
         let arguments = [flag as u64, 0, 0, 0, libc::SIGCHLD as u64, 0, 0, 0, 0, 0, 0];
-        let error = in_a_child(|| match raw(libc::SYS_clone3, &[address(&arguments), size_of_val(&arguments) as i64]) {
-            // SAFETY: as above.
-            Ok(0) => unsafe { libc::_exit(0) },
-            other => other.err().and_then(|e| e.raw_os_error()).unwrap_or(0),
-        });
+        let error =
+            in_a_child(|| match raw(libc::SYS_clone3, &[address(&arguments), size_of_val(&arguments) as i64]) {
+                // SAFETY: as above.
+                Ok(0) => unsafe { libc::_exit(0) },
+                other => other.err().and_then(|e| e.raw_os_error()).unwrap_or(0),
+            });
         // Only this answer makes a C library fall back to the older call.
         attack.say(error == libc::ENOSYS, &format!("clone3 {name}"), format!("error {error}"));
     }
@@ -95,11 +106,17 @@ pub(crate) fn mounts(attack: &Attack) {
     attack.refused("umount", raw(libc::SYS_umount2, &[at(&place), libc::MNT_DETACH.into()]));
     attack.refused("chroot", raw(libc::SYS_chroot, &[at(&place)]).and_then(|_| raw(libc::SYS_chroot, &[at(&c("."))])));
     attack.refused("fsopen", descriptor(libc::SYS_fsopen, &[at(&tmpfs), 1]));
-    attack.refused("open_tree", descriptor(libc::SYS_open_tree, &[libc::AT_FDCWD.into(), at(&bind), 1 | i64::from(libc::O_CLOEXEC)]));
+    attack.refused(
+        "open_tree",
+        descriptor(libc::SYS_open_tree, &[libc::AT_FDCWD.into(), at(&bind), 1 | i64::from(libc::O_CLOEXEC)]),
+    );
     attack.refused("fspick", descriptor(libc::SYS_fspick, &[libc::AT_FDCWD.into(), at(&bind), 1]));
     let change = [0u64, 1, 0, 0];
     let size = size_of_val(&change) as i64;
-    attack.refused("mount_setattr", raw(libc::SYS_mount_setattr, &[libc::AT_FDCWD.into(), at(&bind), 0, address(&change), size]));
+    attack.refused(
+        "mount_setattr",
+        raw(libc::SYS_mount_setattr, &[libc::AT_FDCWD.into(), at(&bind), 0, address(&change), size]),
+    );
     senseless(
         attack,
         &[
@@ -194,12 +211,18 @@ pub(crate) fn keyrings(attack: &Attack) {
     if attack.arg("key").is_some() {
         let found = raw(libc::SYS_keyctl, &[SEARCH, SESSION, at(&user), at(&name), 0]);
         attack.refused("find a key of the host's session", found.or_else(none_there(attack)));
-        attack.refused("request it", raw(libc::SYS_request_key, &[at(&user), at(&name), 0, 0]).or_else(none_there(attack)));
+        attack.refused(
+            "request it",
+            raw(libc::SYS_request_key, &[at(&user), at(&name), 0, 0]).or_else(none_there(attack)),
+        );
     }
     attack.refused("add a key", raw(libc::SYS_add_key, &[at(&user), at(&own), at(&own), 1, SESSION]));
     attack.refused("ask for the session keyring", raw(libc::SYS_keyctl, &[0, SESSION, 0]));
     attack.refused("join a session keyring", raw(libc::SYS_keyctl, &[1, 0]));
-    senseless(attack, &[("keyctl", libc::SYS_keyctl), ("add_key", libc::SYS_add_key), ("request_key", libc::SYS_request_key)]);
+    senseless(
+        attack,
+        &[("keyctl", libc::SYS_keyctl), ("add_key", libc::SYS_add_key), ("request_key", libc::SYS_request_key)],
+    );
     let shown = fs::read("/proc/keys").map_or(0, |bytes| bytes.len());
     attack.say(shown == 0, "list keys", format!("{shown} bytes"));
 }
@@ -215,9 +238,15 @@ fn none_there(_: &Attack) -> impl Fn(io::Error) -> io::Result<i64> {
 /// P15: the same kernel by the doors of other architectures.
 pub(crate) fn architectures(attack: &Attack) {
     let closed = |what: &str, code: i32| {
-        attack.say(code == 0 || code == -libc::SIGSYS || code == -libc::SIGSEGV, what, if code < 0 { format!("signal {}", -code) } else { format!("code {code}") });
+        attack.say(
+            code == 0 || code == -libc::SIGSYS || code == -libc::SIGSEGV,
+            what,
+            if code < 0 { format!("signal {}", -code) } else { format!("code {code}") },
+        );
     };
-    for (name, number) in [("20, which names the process", 20i64), ("21, which mounts", 21), ("310, which unshares", 310)] {
+    for (name, number) in
+        [("20, which names the process", 20i64), ("21, which mounts", 21), ("310, which unshares", 310)]
+    {
         let code = in_a_child(|| {
             // SAFETY: zero is no address and no flag, so the calls fail or only name the process; no memory is touched.
             unsafe {
@@ -229,7 +258,9 @@ pub(crate) fn architectures(attack: &Attack) {
         });
         closed(&format!("32-bit call {name}"), code);
     }
-    for (name, number) in [("39, which names the process", 39), ("272, which unshares", 272), ("165, which mounts", 165)] {
+    for (name, number) in
+        [("39, which names the process", 39), ("272, which unshares", 272), ("165, which mounts", 165)]
+    {
         let code = in_a_child(|| match raw(0x4000_0000 | number, &[0]) {
             Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => 0,
             _ => 1,
@@ -240,7 +271,12 @@ pub(crate) fn architectures(attack: &Attack) {
 
 /// P17: how the kernel sees this program.
 pub(crate) fn process_settings(attack: &Attack) {
-    for (name, value) in [("PER_LINUX32", 0x0008i64), ("ADDR_COMPAT_LAYOUT", 0x020_0000), ("UNAME26", 0x002_0000), ("READ_IMPLIES_EXEC", 0x040_0000)] {
+    for (name, value) in [
+        ("PER_LINUX32", 0x0008i64),
+        ("ADDR_COMPAT_LAYOUT", 0x020_0000),
+        ("UNAME26", 0x002_0000),
+        ("READ_IMPLIES_EXEC", 0x040_0000),
+    ] {
         let error = in_a_child(|| i32::from(raw(libc::SYS_personality, &[value]).is_ok()));
         attack.say(error == 0, &format!("personality {name}"), if error == 0 { "refused" } else { "done" });
     }
@@ -270,7 +306,10 @@ pub(crate) fn device_nodes(attack: &Attack) {
             let device = libc::makedev(major, minor) as i64;
             attack.refused(&format!("make {name} in {place}"), raw(libc::SYS_mknod, &[at, mode, device]));
             let from: i64 = libc::AT_FDCWD.into();
-            attack.refused(&format!("make {name} in {place} by handle"), raw(libc::SYS_mknodat, &[from, at, mode, device]));
+            attack.refused(
+                &format!("make {name} in {place} by handle"),
+                raw(libc::SYS_mknodat, &[from, at, mode, device]),
+            );
             let _ = fs::remove_file(format!("{}/node", attack.text(place)));
         }
     }

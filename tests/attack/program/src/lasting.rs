@@ -43,7 +43,9 @@ pub(crate) fn leave_shared_memory(attack: &Attack) {
     let _ = fs::write("/dev/shm/left", "x");
     let made = raw(libc::SYS_shmget, &[key, 4096, i64::from(libc::IPC_CREAT | 0o666)]);
     attack.say(made.is_ok(), "leave a segment", format!("{made:?}"));
-    if attack.arg("role") == Some("last") && let Ok(id) = raw(libc::SYS_shmget, &[key, 0, 0]) {
+    if attack.arg("role") == Some("last")
+        && let Ok(id) = raw(libc::SYS_shmget, &[key, 0, 0])
+    {
         let _ = raw(libc::SYS_shmctl, &[id, libc::IPC_RMID.into(), 0]);
     }
 }
@@ -90,7 +92,9 @@ pub(crate) fn daemon(attack: &Attack) {
     let path = format!("{}/beat", attack.text("out"));
     if get_away() {
         let file = OpenOptions::new().create(true).append(true).open(&path);
-        beat(|count| file.as_ref().map_err(|_| io::ErrorKind::Other.into()).and_then(|mut file| writeln!(file, "{count}")));
+        beat(|count| {
+            file.as_ref().map_err(|_| io::ErrorKind::Other.into()).and_then(|mut file| writeln!(file, "{count}"))
+        });
     }
     wait_for(attack, "leave a process that writes", &path);
 }

@@ -31,7 +31,11 @@ pub(crate) fn core_files(attack: &Attack) {
     // SAFETY: a live integer.
     unsafe { libc::waitpid(child, &mut status, 0) };
     attack.say(libc::WIFSIGNALED(status) && !libc::WCOREDUMP(status), "crash", format!("status {status:x}"));
-    let left = fs::read_dir(".").into_iter().flatten().flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("core"));
+    let left = fs::read_dir(".")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .any(|entry| entry.file_name().to_string_lossy().starts_with("core"));
     attack.say(!left, "leave a core file", if left { "left" } else { "none" });
 }
 
@@ -39,7 +43,10 @@ pub(crate) fn core_files(attack: &Attack) {
 pub(crate) fn scheduling(attack: &Attack) {
     let parameter = [1u32];
     for (name, policy) in [("first in, first out", 1), ("round robin", 2)] {
-        attack.fails(&format!("be scheduled {name}"), raw(libc::SYS_sched_setscheduler, &[0, policy, address(&parameter)]));
+        attack.fails(
+            &format!("be scheduled {name}"),
+            raw(libc::SYS_sched_setscheduler, &[0, policy, address(&parameter)]),
+        );
     }
     // Size, policy, flags, nice, priority, runtime, deadline, period.
     let deadline = [48u64 | 6 << 32, 0, 0, 10_000_000, 20_000_000, 20_000_000];
@@ -49,9 +56,16 @@ pub(crate) fn scheduling(attack: &Attack) {
     attack.fails("lock all memory to come", raw(libc::SYS_mlockall, &[i64::from(libc::MCL_CURRENT)]));
     let some = vec![1u8; MIB];
     attack.fails("lock a mebibyte", raw(libc::SYS_mlock, &[some.as_ptr() as i64, MIB as i64]));
-    for (name, resource) in [("processes", libc::RLIMIT_NPROC), ("open files", libc::RLIMIT_NOFILE), ("locked memory", libc::RLIMIT_MEMLOCK)] {
+    for (name, resource) in [
+        ("processes", libc::RLIMIT_NPROC),
+        ("open files", libc::RLIMIT_NOFILE),
+        ("locked memory", libc::RLIMIT_MEMLOCK),
+    ] {
         let limits = [u64::from(u32::MAX); 2];
-        attack.fails(&format!("raise the limit of {name}"), raw(libc::SYS_prlimit64, &[0, resource.into(), address(&limits), 0]));
+        attack.fails(
+            &format!("raise the limit of {name}"),
+            raw(libc::SYS_prlimit64, &[0, resource.into(), address(&limits), 0]),
+        );
     }
     let fewer = raw(libc::SYS_prlimit64, &[1, libc::RLIMIT_NPROC.into(), address(&[0u64; 2]), 0]);
     attack.fails("take the limits of process 1 away", fewer);
@@ -113,7 +127,8 @@ pub(crate) fn disk_and_inode_bomb(attack: &Attack) {
         attack.say(made < most, &format!("make more files in {place} than there are"), format!("{made} files"));
         (0..made).for_each(|at| drop(fs::remove_file(format!("{place}/f{at}"))));
     }
-    let sparse = File::create("/tmp/sparse").and_then(|file| raw(libc::SYS_fallocate, &[file.as_raw_fd().into(), 0, 0, 1 << 40]));
+    let sparse = File::create("/tmp/sparse")
+        .and_then(|file| raw(libc::SYS_fallocate, &[file.as_raw_fd().into(), 0, 0, 1 << 40]));
     attack.fails("reserve a tebibyte", sparse);
 }
 
@@ -179,6 +194,15 @@ pub(crate) fn orphans(attack: &Attack) {
     }
     // Process 1 takes them in as they come; none is left as a shell of itself for long.
     std::thread::sleep(Duration::from_millis(100));
-    let left = fs::read_dir("/proc").into_iter().flatten().flatten().filter(|entry| entry.file_name().to_string_lossy().parse::<u32>().is_ok()).count();
-    attack.say(failed < ORPHANS / 4 && left <= 4, "leave more orphans than there may be processes", format!("{failed} failed, {left} left"));
+    let left = fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().parse::<u32>().is_ok())
+        .count();
+    attack.say(
+        failed < ORPHANS / 4 && left <= 4,
+        "leave more orphans than there may be processes",
+        format!("{failed} failed, {left} left"),
+    );
 }

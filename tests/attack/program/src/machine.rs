@@ -35,7 +35,15 @@ pub(crate) fn write_the_kernel(attack: &Attack) {
     ] {
         attack.denied(&format!("open {path} to write"), OpenOptions::new().write(true).open(path));
     }
-    for path in ["/sys", "/sys/kernel", "/sys/firmware", "/sys/fs/cgroup", "/sys/kernel/debug", "/sys/kernel/tracing", "/sys/module"] {
+    for path in [
+        "/sys",
+        "/sys/kernel",
+        "/sys/firmware",
+        "/sys/fs/cgroup",
+        "/sys/kernel/debug",
+        "/sys/kernel/tracing",
+        "/sys/module",
+    ] {
         attack.absent(path, fs::read_dir(path));
     }
 }
@@ -76,9 +84,22 @@ pub(crate) fn read_the_kernel(attack: &Attack) {
             std::io::Read::read_to_end(&mut std::io::Read::take(file, 4096), &mut some).map(|_| some.len())
         });
         // Some say nothing, some are not there, some are refused; all are well.
-        attack.say(!matches!(shown, Ok(length) if length > 0), path, shown.map_or_else(|e| e.to_string(), |n| format!("{n} bytes")));
+        attack.say(
+            !matches!(shown, Ok(length) if length > 0),
+            path,
+            shown.map_or_else(|e| e.to_string(), |n| format!("{n} bytes")),
+        );
     }
-    for path in ["/proc/acpi", "/proc/scsi", "/proc/bus", "/proc/fs", "/proc/driver", "/proc/irq", "/proc/tty", "/proc/pressure"] {
+    for path in [
+        "/proc/acpi",
+        "/proc/scsi",
+        "/proc/bus",
+        "/proc/fs",
+        "/proc/driver",
+        "/proc/irq",
+        "/proc/tty",
+        "/proc/pressure",
+    ] {
         let names = fs::read_dir(path).map(Iterator::count);
         attack.say(!matches!(names, Ok(count) if count > 0), path, format!("{names:?}"));
     }
@@ -86,9 +107,15 @@ pub(crate) fn read_the_kernel(attack: &Attack) {
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let points: Vec<&str> = table.lines().filter_map(|line| line.split(' ').nth(4)).collect();
     let declared = attack.list("mounts");
-    let own = |point: &&str| *point == "/" || point.starts_with("/proc") || point.starts_with("/dev") || declared.contains(point);
+    let own = |point: &&str| {
+        *point == "/" || point.starts_with("/proc") || point.starts_with("/dev") || declared.contains(point)
+    };
     let strange: Vec<&str> = points.iter().filter(|point| !own(point)).copied().collect();
-    attack.say(strange.is_empty() && !points.is_empty(), "mounts that were not declared", format!("{} of {}", strange.len(), points.len()));
+    attack.say(
+        strange.is_empty() && !points.is_empty(),
+        "mounts that were not declared",
+        format!("{} of {}", strange.len(), points.len()),
+    );
     let told = table.contains(attack.text("host"));
     attack.say(!told, "paths of the host in the table of mounts", if told { "shown" } else { "none" });
 }
@@ -97,14 +124,43 @@ pub(crate) fn read_the_kernel(attack: &Attack) {
 pub(crate) fn devices(attack: &Attack) {
     const OWN: &[&str] =
         &["fd", "full", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom", "zero"];
-    let mut names: Vec<String> =
-        fs::read_dir("/dev").map(|d| d.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect()).unwrap_or_default();
+    let mut names: Vec<String> = fs::read_dir("/dev")
+        .map(|d| d.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect())
+        .unwrap_or_default();
     names.sort();
     let more: Vec<&String> = names.iter().filter(|name| !OWN.contains(&name.as_str())).collect();
-    attack.say(more.is_empty() && names.len() == OWN.len(), "names in /dev", format!("{} of {} are not the sandbox's", more.len(), names.len()));
+    attack.say(
+        more.is_empty() && names.len() == OWN.len(),
+        "names in /dev",
+        format!("{} of {} are not the sandbox's", more.len(), names.len()),
+    );
     for name in [
-        "fuse", "kvm", "loop-control", "loop0", "net/tun", "vhost-net", "vhost-vsock", "vsock", "btrfs-control", "mem", "kmsg", "hwrng", "rtc0",
-        "snapshot", "uinput", "userfaultfd", "vda", "sda", "nvme0", "mapper/control", "dri", "snd", "mqueue", "hugepages", "autofs", "cpu/0/msr",
+        "fuse",
+        "kvm",
+        "loop-control",
+        "loop0",
+        "net/tun",
+        "vhost-net",
+        "vhost-vsock",
+        "vsock",
+        "btrfs-control",
+        "mem",
+        "kmsg",
+        "hwrng",
+        "rtc0",
+        "snapshot",
+        "uinput",
+        "userfaultfd",
+        "vda",
+        "sda",
+        "nvme0",
+        "mapper/control",
+        "dri",
+        "snd",
+        "mqueue",
+        "hugepages",
+        "autofs",
+        "cpu/0/msr",
     ] {
         attack.absent(&format!("/dev/{name}"), fs::symlink_metadata(format!("/dev/{name}")));
     }

@@ -23,7 +23,11 @@ pub(crate) fn host_abstract_socket(attack: &Attack) {
     let send = address.and_then(|to| std::os::unix::net::UnixDatagram::unbound()?.connect_addr(&to));
     // A stream socket is the wrong kind, which only one that is there can say.
     let error = send.err().and_then(|error| error.raw_os_error());
-    attack.say(error == Some(libc::ECONNREFUSED) || error == Some(libc::EPERM), "send to it", format!("error {error:?}"));
+    attack.say(
+        error == Some(libc::ECONNREFUSED) || error == Some(libc::EPERM),
+        "send to it",
+        format!("error {error:?}"),
+    );
 }
 
 /// P02: host and sibling try to connect while this listens.
@@ -36,7 +40,11 @@ pub(crate) fn own_abstract_socket(attack: &Attack) {
             reached = connect_abstract(name).is_ok();
             std::thread::sleep(Duration::from_millis(5));
         }
-        return attack.say(!reached, "connect to an abstract socket of a sibling", if reached { "done" } else { "refused" });
+        return attack.say(
+            !reached,
+            "connect to an abstract socket of a sibling",
+            if reached { "done" } else { "refused" },
+        );
     }
     let listener = UnixAddr::from_abstract_name(name).and_then(|address| UnixListener::bind_addr(&address));
     let Ok(listener) = listener else { return attack.say(false, "listen", "the name is taken by someone outside") };
@@ -120,8 +128,12 @@ pub(crate) fn reach(attack: &Attack) {
     let routes = std::fs::read_to_string("/proc/self/net/route").unwrap_or_default();
     attack.say(routes.lines().count() <= 1, "routes", format!("{} lines", routes.lines().count()));
     for port in attack.list("tcp") {
-        let to: io::Result<SocketAddr> = port.parse().map(|port: u16| (Ipv4Addr::LOCALHOST, port).into()).map_err(io::Error::other);
-        attack.fails("connect to a listener on the host's loopback", to.and_then(|to| TcpStream::connect_timeout(&to, PATIENCE)));
+        let to: io::Result<SocketAddr> =
+            port.parse().map(|port: u16| (Ipv4Addr::LOCALHOST, port).into()).map_err(io::Error::other);
+        attack.fails(
+            "connect to a listener on the host's loopback",
+            to.and_then(|to| TcpStream::connect_timeout(&to, PATIENCE)),
+        );
     }
     let udp = |to: &str| UdpSocket::bind("0.0.0.0:0").and_then(|socket| socket.send_to(b"x", to));
     if names == ["lo"] {
@@ -134,7 +146,8 @@ pub(crate) fn reach(attack: &Attack) {
         }
     }
     // The loopback is there and works, since the tests of many builds need it.
-    let own = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| TcpStream::connect(listener.local_addr()?));
+    let own =
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| TcpStream::connect(listener.local_addr()?));
     attack.say(own.is_ok(), "connect to the own loopback", format!("{:?}", own.map(drop)));
 }
 
@@ -160,7 +173,9 @@ pub(crate) fn name_services(attack: &Attack) {
 
 /// P62: where the daemon and others who may command it listen.
 pub(crate) fn control_sockets(attack: &Attack) {
-    for path in ["/run/anneal/anneal.sock", "/run/docker.sock", "/var/run/docker.sock", "/run/containerd/containerd.sock"] {
+    for path in
+        ["/run/anneal/anneal.sock", "/run/docker.sock", "/var/run/docker.sock", "/run/containerd/containerd.sock"]
+    {
         attack.absent(&format!("connect to {path}"), UnixStream::connect(path));
     }
     let path = attack.text("socket");

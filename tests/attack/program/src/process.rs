@@ -46,8 +46,10 @@ pub(crate) fn look_into_others(attack: &Attack) {
         }
         attack.denied(&format!("list /proc/{pid}/task/{pid}/fd"), fs::read_dir(format!("/proc/{pid}/task/{pid}/fd")));
     }
-    let names = fs::read_dir("/proc").map(|entries| entries.flatten().map(|entry| entry.file_name()).collect::<Vec<_>>());
-    let pids = names.unwrap_or_default().iter().filter_map(|name| name.to_str()?.parse::<u32>().ok()).collect::<Vec<_>>();
+    let names =
+        fs::read_dir("/proc").map(|entries| entries.flatten().map(|entry| entry.file_name()).collect::<Vec<_>>());
+    let pids =
+        names.unwrap_or_default().iter().filter_map(|name| name.to_str()?.parse::<u32>().ok()).collect::<Vec<_>>();
     let strangers = pids.iter().filter(|pid| **pid != 1 && **pid != std::process::id()).count();
     attack.say(strangers == 0, "see other processes", format!("{strangers}"));
 }
@@ -147,7 +149,10 @@ pub(crate) fn privileges(attack: &Attack) {
     attack.fails("change the secure bits", loosen);
     let raise = raw(libc::SYS_prctl, &[libc::PR_CAP_AMBIENT.into(), libc::PR_CAP_AMBIENT_RAISE.into(), 0, 0, 0]);
     attack.fails("raise an ambient capability", raise);
-    attack.denied("look at the memory of process 1", if attack.arg("outside").is_some() { Ok(()) } else { File::open("/proc/1/mem").map(drop) });
+    attack.denied(
+        "look at the memory of process 1",
+        if attack.arg("outside").is_some() { Ok(()) } else { File::open("/proc/1/mem").map(drop) },
+    );
 }
 
 /// P18: no other user, no other group, no other map.
@@ -160,7 +165,11 @@ pub(crate) fn become_another(attack: &Attack) {
         // This one never fails: it says who it was before, twice if nothing has changed.
         let _ = raw(libc::SYS_setfsuid, &[id]);
         let after = raw(libc::SYS_setfsuid, &[-1]);
-        attack.say(matches!(after, Ok(after) if after == own.0), &format!("open files as user {id}"), format!("{after:?}"));
+        attack.say(
+            matches!(after, Ok(after) if after == own.0),
+            &format!("open files as user {id}"),
+            format!("{after:?}"),
+        );
     }
     let groups = [own.1 as u32];
     attack.fails("set supplementary groups", raw(libc::SYS_setgroups, &[1, address(&groups)]));

@@ -56,9 +56,12 @@ pub(crate) fn surroundings(attack: &Attack) {
         let _ = raw(libc::SYS_prlimit64, &[0, resource.into(), 0, address_mut(&mut limits)]);
         attack.value(&format!("limit of {name}"), format!("{limits:?}"));
     }
-    let order: Vec<String> = fs::read_dir("/").map(|dir| dir.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect()).unwrap_or_default();
+    let order: Vec<String> = fs::read_dir("/")
+        .map(|dir| dir.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect())
+        .unwrap_or_default();
     attack.value("order of /", order.join(" "));
-    attack.value("working directory", std::env::current_dir().map(|path| path.display().to_string()).unwrap_or_default());
+    attack
+        .value("working directory", std::env::current_dir().map(|path| path.display().to_string()).unwrap_or_default());
     let mut variables: Vec<String> = std::env::vars().map(|(name, value)| format!("{name}={value}")).collect();
     variables.sort();
     attack.value("environment", variables.join(" "));

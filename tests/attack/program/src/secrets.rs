@@ -22,7 +22,10 @@ pub(crate) fn environment(attack: &Attack) {
     let names = bytes.split(|byte| *byte == 0).filter(|entry| !entry.is_empty()).count();
     attack.say(names == declared.len(), "variables in /proc/self/environ", format!("{names}"));
     let outside = attack.arg("outside").is_some();
-    attack.denied("read the environment of process 1", if outside { Ok(Vec::new()) } else { fs::read("/proc/1/environ") });
+    attack.denied(
+        "read the environment of process 1",
+        if outside { Ok(Vec::new()) } else { fs::read("/proc/1/environ") },
+    );
 }
 
 /// The canary is told with every byte changed, or it would be found in the arguments.
@@ -83,6 +86,7 @@ fn memory(attack: &Attack, canary: &[u8]) {
         }
     }
     attack.say(found == 0, "find it in memory", format!("{found} of {own} mappings"));
-    let foreign = maps.lines().filter_map(|line| line.split_whitespace().nth(5)).filter(|path| path.contains(".so")).count();
+    let foreign =
+        maps.lines().filter_map(|line| line.split_whitespace().nth(5)).filter(|path| path.contains(".so")).count();
     attack.say(foreign == 0, "libraries of the host in memory", format!("{foreign}"));
 }

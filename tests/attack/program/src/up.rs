@@ -16,7 +16,8 @@ fn identity(path: &str) -> io::Result<(u64, u64)> {
 }
 
 fn names(path: &str) -> Vec<std::ffi::OsString> {
-    let mut names: Vec<_> = fs::read_dir(path).map(|dir| dir.flatten().map(|entry| entry.file_name()).collect()).unwrap_or_default();
+    let mut names: Vec<_> =
+        fs::read_dir(path).map(|dir| dir.flatten().map(|entry| entry.file_name()).collect()).unwrap_or_default();
     names.sort();
     names
 }
