@@ -3,30 +3,31 @@
 mod failure;
 mod inbox;
 mod outputs;
+mod place;
 mod rate;
 mod stage;
 mod watch;
 
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anneal_sandbox_op::{Op, encode};
+use anneal_sandbox_op::Op;
 
-use crate::cgroup::{self, Group};
+use crate::cgroup::Group;
+>>>>>>> a9be6ae (Sandbox: a pool that does ahead of time what every run begins with)
 use crate::plan::LANDLOCK_ABI;
-use crate::slot::Slot;
-use crate::{CancelToken, Error, HostFacts, Outcome, Result, Spec, Surroundings, doctor, operations, program};
+use crate::{CancelToken, Error, HostFacts, Outcome, Result, Spec, Surroundings, doctor, operations};
+
+pub(crate) use place::Place;
+use place::Sandbox;
 
 /// Runs a payload to its end, whatever ends it. Everything it writes to standard output and error goes to `log`.
 ///
 /// Blocks the calling thread, which must live until it returns: the sandbox dies with that thread. Any number of threads
 /// may call it at once. When it returns, every process of the sandbox is dead.
 pub fn run(spec: &Spec, log: &mut dyn Write, cancel: &CancelToken) -> Result<Outcome> {
-    run_list(spec, &|ops| ops, log, cancel)
+    spec.check()?;
+    run_in(Place::new(&spec.limits)?, spec, &unchanged, log, cancel)
 }
 
 /// As [`run`], with the list of operations changed before it is applied: the negative control of the attack suite, which
@@ -38,31 +39,32 @@ pub fn run_edited(
     log: &mut dyn Write,
     cancel: &CancelToken,
 ) -> Result<Outcome> {
-    run_list(spec, edit, log, cancel)
+    spec.check()?;
+    run_in(Place::new(&spec.limits)?, spec, edit, log, cancel)
 }
 
-fn run_list(
+/// The list as it is.
+pub(crate) fn unchanged(ops: Vec<Op>) -> Vec<Op> {
+    ops
+}
+
+/// Runs a payload in a place that is new or prepared; for a prepared one the list must begin as it was prepared.
+pub(crate) fn run_in(
+    mut place: Place,
     spec: &Spec,
     edit: &dyn Fn(Vec<Op>) -> Vec<Op>,
     log: &mut dyn Write,
     cancel: &CancelToken,
 ) -> Result<Outcome> {
-    spec.check()?;
-    let slot = Slot::take()?;
-    // A child would keep this process's own group from handing anything on, so this comes before there is one.
-    cgroup::settle();
-    // It takes a while to come up; everything else is found out meanwhile.
-    let starting = Starting::new()?;
-    let host = HostFacts::gather(&slot, spec.limits.cpus);
-    let ops = edit(operations(spec, &host)?);
-    stage::prepare(spec, &host)?;
+    let ops = edit(operations(spec, &place.host)?);
+    stage::prepare(spec, &place.host)?;
     let outputs = outputs::Meter::open(spec)?;
-    let mut group = Group::create(&spec.limits);
-    let mut not_enforced = std::mem::take(&mut group.missing);
-    not_enforced.extend(host_gaps(spec, &host, &group));
+    let mut not_enforced = std::mem::take(&mut place.group.missing);
+    not_enforced.extend(host_gaps(spec, &place.host, &place.group));
     refuse_gaps(spec, &not_enforced)?;
     let started_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as u64);
-    let sandbox = starting.hand_over(ops, &group, &host)?;
+    let Place { starting, group, slot: _slot, host, .. } = place.begin(ops)?;
+    let sandbox = starting.hand_out()?;
     let cgroup = group.kind;
     let checked = outputs.every_ms();
     let seen = watch::Watch::new(spec, sandbox, group, outputs, log, cancel).run()?;
@@ -117,74 +119,6 @@ fn refuse_gaps(spec: &Spec, gaps: &[String]) -> Result<()> {
     Err(Error::NotEnforced { gaps: gaps.iter().map(|gap| format!("{gap} ({})", doctor::mend(gap))).collect() })
 }
 
-/// A started init program and this side of its pipes.
-#[derive(Debug)]
-struct Sandbox {
-    /// The process that makes the namespaces and ends.
-    maker: Child,
-    control: UnixStream,
-    log: OwnedFd,
-}
-
-/// An init program that waits for its list.
-#[derive(Debug)]
-struct Starting {
-    /// Nothing once it has its list.
-    sandbox: Option<Sandbox>,
-    /// The payload's end of the log.
-    output: OwnedFd,
-}
-
 fn launch(action: &'static str) -> impl Fn(io::Error) -> Error {
     move |source| Error::Launch { action, source }
-}
-
-impl Starting {
-    /// Starts the init program.
-    fn new() -> Result<Self> {
-        let (control, theirs) = UnixStream::pair().map_err(launch("make the control socket"))?;
-        let (log, output) = io::pipe().map_err(launch("make the log pipe"))?;
-        let end = || output.try_clone().map_err(launch("make the log pipe"));
-        let mut command = Command::new(program::path()?);
-        // Otherwise process lists show the number of a descriptor.
-        command.arg0("anneal-sandbox");
-        command.env_clear().current_dir("/");
-        command.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(end()?).stderr(end()?);
-        // With the command go this process's copies of the other ends.
-        let maker = command.spawn().map_err(launch("start the init program"))?;
-        Ok(Self { sandbox: Some(Sandbox { maker, control, log: log.into() }), output: output.into() })
-    }
-
-    /// Sends the list, with its process put into the group.
-    fn hand_over(mut self, mut ops: Vec<Op>, group: &Group, host: &HostFacts) -> Result<Sandbox> {
-        let control = |reason: String| Error::Control { reason };
-        let mut joins = Vec::new();
-        for tasks in group.entrances() {
-            let tasks = tasks.to_str().ok_or_else(|| control("a control group's path is not UTF-8".to_owned()))?;
-            joins.push(Op::JoinGroup { tasks: tasks.to_owned() });
-        }
-        ops.splice(0..0, joins);
-        let message = encode(&ops).map_err(|error| control(error.to_string()))?;
-        if host.privileged {
-            // A payload may open its own standard output again by name, as servers that log to `/dev/stdout` do.
-            let owner = Some(host.outside_uid.into());
-            nix::unistd::fchown(self.output.as_fd(), owner, None)
-                .map_err(|errno| Error::Launch { action: "give the log pipe to the payload", source: errno.into() })?;
-        }
-        let sandbox = self.sandbox.as_mut().ok_or_else(|| control("a list was sent twice".to_owned()))?;
-        group.add(sandbox.maker.id()).map_err(launch("fill the control group"))?;
-        sandbox.control.write_all(&message).map_err(launch("send the operations"))?;
-        sandbox.control.set_nonblocking(true).map_err(launch("prepare the control socket"))?;
-        self.sandbox.take().ok_or_else(|| control("a list was sent twice".to_owned()))
-    }
-}
-
-impl Drop for Starting {
-    fn drop(&mut self) {
-        if let Some(Sandbox { mut maker, .. }) = self.sandbox.take() {
-            // It has not made anything yet. Either fails only if it is gone already.
-            let _ = maker.kill();
-            let _ = maker.wait();
-        }
-    }
 }

@@ -57,27 +57,58 @@ pub fn operations(spec: &Spec, host: &HostFacts) -> Result<Vec<Op>> {
             deny_setgroups: !host.privileged,
         },
     ];
+    // Up to `FilesAsLauncher` nothing depends on the mounts or the payload, so it can be done ahead of time.
+    let (uid, gid) = (spec.uid, spec.gid);
+    ops.extend(DEVICES.iter().map(|name| Op::Open { path: format!("/dev/{name}"), handle: Handle::Device }));
+    ops.extend([
+        Op::FilesAs { uid, gid },
+        Op::Loopback,
+        Op::Base { bytes: BASE_BYTES, inodes: BASE_INODES },
+        Op::Directory { at: "dev".to_owned(), mode: 0o755 },
+        Op::Directory { at: "proc".to_owned(), mode: 0o755 },
+    ]);
+    ops.extend(devices().into_iter().map(on_base));
+    ops.extend(masks::operations(spec.limits.cpus, &spec.hostname).into_iter().map(on_base));
+    ops.push(Op::FilesAsLauncher { uid, gid });
     if host.time_namespace {
         ops.push(Op::ZeroClocks);
     }
-    ops.extend(DEVICES.iter().map(|name| Op::Open { path: format!("/dev/{name}"), handle: Handle::Device }));
     ops.extend(layout.opens());
     ops.extend([
-        Op::Become { uid: spec.uid, gid: spec.gid, clear_groups: host.privileged },
+        Op::Become { uid, gid, clear_groups: host.privileged },
         Op::NewKeyring,
         Op::Hostname { name: spec.hostname.clone(), domain: DOMAIN.to_owned() },
-        Op::Loopback,
         Op::PrivateMounts,
-        Op::Base { bytes: BASE_BYTES, inodes: BASE_INODES },
     ]);
     ops.extend(layout.root());
-    ops.extend(devices());
-    ops.extend(masks::operations(spec.limits.cpus, &spec.hostname));
+    ops.extend(["dev", "proc"].map(|name| Op::Move { from: name.to_owned(), at: format!("/{name}") }));
     ops.extend(layout.mounts());
     ops.extend([Op::Pivot, Op::DropPrivileges]);
     ops.push(Op::Start { probe: spec.probe.as_ref().map(probe) });
     ops.extend(payload(spec, host)?);
     Ok(ops)
+}
+
+/// How many operations at the beginning of a list can be done ahead of time, for a spec that is not known yet.
+pub(crate) fn ahead_of_time(ops: &[Op]) -> usize {
+    ops.iter().position(|op| matches!(op, Op::FilesAsLauncher { .. })).unwrap_or(0)
+}
+
+/// The same operation on the base, where there is no root yet.
+fn on_base(mut op: Op) -> Op {
+    match &mut op {
+        Op::Directory { at, .. }
+        | Op::File { at, .. }
+        | Op::Symlink { at, .. }
+        | Op::Overlay { at, .. }
+        | Op::Tmpfs { at, .. }
+        | Op::Bind { at, .. }
+        | Op::Proc { at }
+        | Op::Terminals { at }
+        | Op::ReadOnly { at } => *at = at.trim_start_matches('/').to_owned(),
+        _ => {}
+    }
+    op
 }
 
 /// A new `/dev`.

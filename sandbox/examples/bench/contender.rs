@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anneal_sandbox::{CancelToken, Kind, Limits, Spec, run};
+use anneal_sandbox::{CancelToken, Error, Kind, Limits, Outcome, Pool, Spec, run};
 
 use crate::roots::PROGRAM;
 
@@ -13,6 +13,8 @@ use crate::roots::PROGRAM;
 pub(crate) enum Contender {
     /// Our sandbox with its full profile.
     Anneal,
+    /// The same, from a pool that was given time to prepare.
+    Pooled,
     /// `bwrap --unshare-all`.
     Bubblewrap,
     /// The same namespaces and nothing else.
@@ -22,11 +24,12 @@ pub(crate) enum Contender {
 }
 
 impl Contender {
-    pub(crate) const ALL: [Self; 4] = [Self::Anneal, Self::Bubblewrap, Self::Unshare, Self::Spawn];
+    pub(crate) const ALL: [Self; 5] = [Self::Anneal, Self::Pooled, Self::Bubblewrap, Self::Unshare, Self::Spawn];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Anneal => "anneal",
+            Self::Pooled => "anneal pool",
             Self::Bubblewrap => "bwrap",
             Self::Unshare => "unshare",
             Self::Spawn => "spawn",
@@ -38,16 +41,19 @@ impl Contender {
         let tool = match self {
             Self::Bubblewrap => "bwrap",
             Self::Unshare => "unshare",
-            Self::Anneal | Self::Spawn => return true,
+            Self::Anneal | Self::Pooled | Self::Spawn => return true,
         };
         Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
     }
 
     /// Starts the program in a root and waits for its end.
-    pub(crate) fn go(self, root: &Path) -> io::Result<()> {
+    pub(crate) fn go(self, root: &Path, pool: &Pool) -> io::Result<()> {
         let program = root.join(PROGRAM.trim_start_matches('/'));
         let mut command = match self {
-            Self::Anneal => return anneal(root),
+            Self::Anneal => return succeeded(run(&spec(root.to_path_buf()), &mut io::sink(), &CancelToken::new())),
+            Self::Pooled => {
+                return succeeded(pool.run(&spec(root.to_path_buf()), &mut io::sink(), &CancelToken::new()));
+            }
             Self::Bubblewrap => {
                 let mut command = Command::new("bwrap");
                 command.args(["--unshare-all", "--die-with-parent", "--ro-bind"]).arg(root);
@@ -78,8 +84,8 @@ fn spec(root: PathBuf) -> Spec {
     }
 }
 
-fn anneal(root: &Path) -> io::Result<()> {
-    match run(&spec(root.to_path_buf()), &mut io::sink(), &CancelToken::new()) {
+fn succeeded(result: Result<Outcome, Error>) -> io::Result<()> {
+    match result {
         Ok(outcome) if outcome.succeeded() => Ok(()),
         Ok(outcome) => Err(io::Error::other(format!("anneal: {}", outcome.ended))),
         Err(error) => Err(io::Error::other(format!("anneal: {error}"))),

@@ -42,6 +42,7 @@ pub(crate) struct Measured {
     pub(crate) user: String,
     pub(crate) start_up: Vec<Row>,
     pub(crate) against_bwrap: Option<Paired>,
+    pub(crate) pool_against_bwrap: Option<Paired>,
     pub(crate) skipped: Vec<String>,
     pub(crate) roots: Vec<Row>,
     pub(crate) large_against_small: Option<Paired>,
@@ -74,6 +75,9 @@ pub(crate) fn print(measured: &Measured) -> io::Result<()> {
     }
     if let Some(ratio) = &measured.against_bwrap {
         compared(&mut out, "anneal to bwrap", ratio)?;
+    }
+    if let Some(ratio) = &measured.pool_against_bwrap {
+        compared(&mut out, "anneal pool to bwrap", ratio)?;
     }
     writeln!(out, "the size of the root")?;
     rows(&mut out, &measured.roots)?;

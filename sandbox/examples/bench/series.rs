@@ -4,6 +4,8 @@ use std::io;
 use std::path::Path;
 use std::time::Instant;
 
+use anneal_sandbox::Pool;
+
 use crate::contender::Contender;
 use crate::numbers::{Sample, cpu, milliseconds, paired};
 use crate::report::{AtOnce, Measured, Row};
@@ -11,14 +13,17 @@ use crate::roots::{LARGE, SMALL};
 
 /// Runs before the first that counts.
 const WARM_UP: usize = 10;
+/// Prepared sandboxes; one for each of two threads, and one more each while that is replaced.
+const PREPARED: usize = 4;
 
 /// Everything, as the user of this process.
 pub(crate) fn all(dir: &Path, runs: usize) -> io::Result<Measured> {
+    let pool = Pool::new(PREPARED).map_err(io::Error::other)?;
     let (small, large) = (dir.join(SMALL.0), dir.join(LARGE.0));
     let here: Vec<Contender> = Contender::ALL.into_iter().filter(|contender| contender.is_here()).collect();
     let entries: Vec<(Contender, &Path)> = here.iter().map(|contender| (*contender, small.as_path())).collect();
-    let start_up = in_turns(&entries, runs)?;
-    let by_size = in_turns(&[(Contender::Anneal, &large), (Contender::Anneal, &small)], runs)?;
+    let start_up = in_turns(&entries, &pool, runs)?;
+    let by_size = in_turns(&[(Contender::Anneal, &large), (Contender::Anneal, &small)], &pool, runs)?;
     let samples = |wanted| here.iter().position(|contender| *contender == wanted).and_then(|index| start_up.get(index));
     let ratio = |first, second| Some(paired(samples(first)?, samples(second)?));
     let sizes = [("5000 files", 0), ("50 files", 1)];
@@ -26,6 +31,7 @@ pub(crate) fn all(dir: &Path, runs: usize) -> io::Result<Measured> {
         user: if nix::unistd::geteuid().is_root() { "root" } else { "an ordinary user" }.to_owned(),
         start_up: here.iter().zip(&start_up).map(|(contender, samples)| Row::of(contender.name(), samples)).collect(),
         against_bwrap: ratio(Contender::Anneal, Contender::Bubblewrap),
+        pool_against_bwrap: ratio(Contender::Pooled, Contender::Bubblewrap),
         skipped: Contender::ALL
             .into_iter()
             .filter(|contender| !here.contains(contender))
@@ -39,13 +45,13 @@ pub(crate) fn all(dir: &Path, runs: usize) -> io::Result<Measured> {
         at_once: here
             .iter()
             .filter(|contender| **contender != Contender::Unshare)
-            .map(|contender| at_once(*contender, &small, runs))
+            .map(|contender| at_once(*contender, &small, &pool, runs))
             .collect::<io::Result<_>>()?,
     })
 }
 
 /// Runs each in turn, again and again, and begins each round with another one.
-fn in_turns(entries: &[(Contender, &Path)], runs: usize) -> io::Result<Vec<Vec<Sample>>> {
+fn in_turns(entries: &[(Contender, &Path)], pool: &Pool, runs: usize) -> io::Result<Vec<Vec<Sample>>> {
     let mut samples = vec![Vec::with_capacity(runs); entries.len()];
     for round in 0..runs + WARM_UP {
         for step in 0..entries.len() {
@@ -54,8 +60,11 @@ fn in_turns(entries: &[(Contender, &Path)], runs: usize) -> io::Result<Vec<Vec<S
                 continue;
             };
             let (started, used) = (Instant::now(), cpu());
-            contender.go(root)?;
-            let sample = Sample { wall: milliseconds(started.elapsed()), cpu: cpu() - used };
+            contender.go(root, pool)?;
+            let wall = milliseconds(started.elapsed());
+            // What is prepared or taken down in the background is work as well, and must not disturb the next one.
+            pool.settle();
+            let sample = Sample { wall, cpu: cpu() - used };
             if round >= WARM_UP {
                 of_this.push(sample);
             }
@@ -65,11 +74,11 @@ fn in_turns(entries: &[(Contender, &Path)], runs: usize) -> io::Result<Vec<Vec<S
 }
 
 /// A number of runs by one thread, then as many by each of two.
-fn at_once(contender: Contender, root: &Path, runs: usize) -> io::Result<AtOnce> {
+fn at_once(contender: Contender, root: &Path, pool: &Pool, runs: usize) -> io::Result<AtOnce> {
     let burst = |threads: usize| -> io::Result<Sample> {
         let (started, used) = (Instant::now(), cpu());
         std::thread::scope(|scope| {
-            let each = || (0..runs).try_for_each(|_| contender.go(root));
+            let each = || (0..runs).try_for_each(|_| contender.go(root, pool));
             let started: Vec<_> = (0..threads).map(|_| scope.spawn(each)).collect();
             started.into_iter().try_for_each(|thread| {
                 thread.join().unwrap_or_else(|_| Err(io::Error::other("a thread that measures has died")))

@@ -19,7 +19,7 @@ impl Control {
         Ok(Self(File::from(socket)))
     }
 
-    /// The one list the launcher sends.
+    /// The next list the launcher sends.
     pub(crate) fn read_operations(&mut self) -> Result<Vec<Op>, Fault> {
         let mut prefix = [0; 4];
         self.0.read_exact(&mut prefix).map_err(|e| Fault::io("read the list of operations", &e))?;

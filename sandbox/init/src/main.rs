@@ -1,7 +1,7 @@
 //! Applies the operations of a sandbox, one after the other, and reports how it went.
 //!
 //! It is started with the control socket as standard input and the log pipe as standard output and error, and
-//! with nothing else open. It reads one list of [`Op`]s from the socket. The list takes it from the host into the
+//! with nothing else open. It reads a list of [`Op`]s from the socket, whole or in two parts. The list takes it from the host into the
 //! new namespaces ([`enter`]), through the making of the root ([`mounts`]) and the loss of all privilege
 //! ([`privilege`]) to a fork: process 1 becomes reaper ([`reaper`]) and prober ([`probe`]), its child the payload
 //! ([`payload`]). It is static and has one thread, since a process with two can't enter a user namespace.
@@ -36,25 +36,27 @@ fn main() -> ExitCode {
     }
 }
 
-/// Reads the list and applies it. Returns only in processes that have nothing more to do.
+/// Reads lists and applies them. Returns only in processes that have nothing more to do.
 fn sandbox() -> Result<ExitCode, Fault> {
     syscall::close_from(3, false)?;
     syscall::umask(0);
     // Otherwise process lists show the number of a descriptor.
     syscall::prctl(libc::PR_SET_NAME, c"anneal-sandbox".as_ptr() as u64, 0, "prctl PR_SET_NAME")?;
     let mut control = Control::from_standard_input()?;
-    let ops = control.read_operations()?;
     let mut world = World::new(control);
-    for (index, op) in ops.iter().enumerate() {
-        match world.apply(op) {
-            Ok(world::Next::Continue) => {}
-            Ok(world::Next::Finish) => return Ok(ExitCode::SUCCESS),
-            Err(fault) => {
-                world.control().send(&Event::Failed(fault.report(index, op)))?;
-                world.forewarn();
-                return Ok(ExitCode::FAILURE);
+    // One list, or two: what can be done ahead of time, and then the rest.
+    loop {
+        for (index, op) in world.control().read_operations()?.iter().enumerate() {
+            match world.apply(op) {
+                Ok(world::Next::Continue) => {}
+                Ok(world::Next::Finish) => return Ok(ExitCode::SUCCESS),
+                Err(fault) => {
+                    world.control().send(&Event::Failed(fault.report(index, op)))?;
+                    world.forewarn();
+                    return Ok(ExitCode::FAILURE);
+                }
             }
         }
+        world.control().send(&Event::Prepared)?;
     }
-    Ok(ExitCode::SUCCESS)
 }

@@ -36,6 +36,7 @@ impl Root {
         match op {
             Op::PrivateMounts => api::private_mounts(),
             Op::Open { path, handle } => self.open(path, *handle),
+            Op::Same { path, device, inode } => self.same(path, *device, *inode),
             Op::Base { bytes, inodes } => self.make_base(*bytes, *inodes),
             Op::Directory { at, mode } => self.directory(at, *mode),
             Op::File { at, mode, content } => self.file(at, *mode, content),
@@ -60,6 +61,10 @@ impl Root {
                 Attributes { read_only: !writable, no_devices: !devices, no_exec: false },
                 *optional,
             ),
+            Op::Move { from, at } => {
+                let mount = self.find(from, libc::O_PATH)?;
+                self.attach(mount.as_fd(), at)
+            }
             Op::Proc { at } => {
                 let mount =
                     FileSystem::open("proc")?.mount(Attributes { read_only: true, no_devices: true, no_exec: true })?;
@@ -95,6 +100,14 @@ impl Root {
         }
         self.handles.insert(path.to_owned(), file);
         Ok(())
+    }
+
+    fn same(&self, path: &str, device: u64, inode: u64) -> Result<(), Fault> {
+        let handle = self.handles.get(path).ok_or_else(|| Fault::check(format!("{path} was not opened")))?;
+        match api::identity(handle.as_fd(), c"")? == (device, inode) {
+            true => Ok(()),
+            false => Err(Fault::check(format!("{path} is something else here than where the launcher is"))),
+        }
     }
 
     fn make_base(&mut self, bytes: u64, inodes: u64) -> Result<(), Fault> {

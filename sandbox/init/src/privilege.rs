@@ -45,6 +45,36 @@ pub(crate) fn become_user(uid: u32, gid: u32, clear_groups: bool) -> Result<(), 
     syscall::die_with_parent()
 }
 
+/// Makes files as the mapped user from now on.
+pub(crate) fn files_as(uid: u32, gid: u32) -> Result<(), Fault> {
+    // Otherwise a change of user could take capabilities over the new namespaces away.
+    prctl(libc::PR_SET_SECUREBITS, KEEP_ON_SETUID, 0, "prctl PR_SET_SECUREBITS")?;
+    for (call, id) in [(libc::SYS_setfsgid, gid), (libc::SYS_setfsuid, uid)] {
+        // SAFETY: one integer.
+        unsafe { libc::syscall(call, id) };
+        // These calls return the id before, whether they worked or not; so does the one that asks for an impossible id.
+        // SAFETY: as above.
+        let now = unsafe { libc::syscall(call, u32::MAX) };
+        if now != libc::c_long::from(id) {
+            return Err(Fault::check(format!("files would be made as {now} instead of {id}")));
+        }
+    }
+    // A change of user takes the signal on the parent's death away.
+    syscall::die_with_parent()
+}
+
+/// Reaches files as the effective user again, who is the launcher's: a change of the real one alone does that.
+pub(crate) fn files_as_launcher(uid: u32, gid: u32) -> Result<(), Fault> {
+    const UNCHANGED: u32 = u32::MAX;
+    // SAFETY: integers only.
+    check(libc::c_long::from(unsafe { libc::setresgid(gid, UNCHANGED, UNCHANGED) }), "setresgid")?;
+    // SAFETY: as above.
+    check(libc::c_long::from(unsafe { libc::setresuid(uid, UNCHANGED, UNCHANGED) }), "setresuid")?;
+    // A change of user also gives this process's own files in /proc to the superuser, until its privileges are dropped.
+    prctl(libc::PR_SET_DUMPABLE, 1, 0, "prctl PR_SET_DUMPABLE")?;
+    syscall::die_with_parent()
+}
+
 /// Leaves the session keyring of whoever started the launcher.
 pub(crate) fn new_keyring() -> Result<(), Fault> {
     // SAFETY: a null name asks for a new anonymous keyring.

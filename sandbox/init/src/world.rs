@@ -60,6 +60,8 @@ impl World {
             Op::Enter { namespaces, uid, gid, deny_setgroups } => {
                 enter::enter(&mut self.control, namespaces, *uid, *gid, *deny_setgroups)
             }
+            Op::FilesAs { uid, gid } => privilege::files_as(*uid, *gid),
+            Op::FilesAsLauncher { uid, gid } => privilege::files_as_launcher(*uid, *gid),
             Op::Become { uid, gid, clear_groups } => privilege::become_user(*uid, *gid, *clear_groups),
             Op::Hostname { name, domain } => enter::hostname(name, domain),
             Op::Loopback => enter::loopback_up(),

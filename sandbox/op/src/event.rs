@@ -52,6 +52,8 @@ pub enum Event {
         /// Its id on the host.
         pid: i32,
     },
+    /// A list is done, and process 1 waits for the next.
+    Prepared,
     /// An operation failed; nothing more comes.
     Failed(Failure),
     /// The descriptor that comes with this message is the one by which the kernel asks about the payload's system calls.

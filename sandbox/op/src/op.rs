@@ -133,6 +133,30 @@ pub enum Op {
         /// What it must be.
         handle: Handle,
     },
+    /// Make files as the mapped user, and stay who it is in everything else: what is made before the host's paths are
+    /// opened belongs to the payload.
+    FilesAs {
+        /// User inside.
+        uid: u32,
+        /// Group inside.
+        gid: u32,
+    },
+    /// Reach files as the launcher does again; only the real user stays the mapped one.
+    FilesAsLauncher {
+        /// User inside.
+        uid: u32,
+        /// Group inside.
+        gid: u32,
+    },
+    /// Fail unless an opened host path is what the launcher sees there, since this process may know older mounts.
+    Same {
+        /// The path.
+        path: String,
+        /// Its device.
+        device: u64,
+        /// Its number on that device.
+        inode: u64,
+    },
     /// Change to the mapped user, keeping the capabilities over the new namespaces.
     Become {
         /// User inside.
@@ -232,6 +256,13 @@ pub enum Op {
         reversed: bool,
         /// Whether it can be written afterwards.
         writable: bool,
+    },
+    /// Take a mount of the base, with all that is mounted in it, to another place.
+    Move {
+        /// From where.
+        from: String,
+        /// To where.
+        at: String,
     },
     /// Mount the process file system of the new process namespace, read-only.
     Proc {

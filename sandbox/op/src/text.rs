@@ -86,6 +86,8 @@ impl fmt::Display for Op {
                 write!(f, "enter {} uid {uid} gid {gid}{groups}", names.join(","))
             }
             Self::Open { path, handle } => write!(f, "open {handle} {path:?}"),
+            Self::FilesAs { uid, gid } => write!(f, "files-as {uid}:{gid}"),
+            Self::FilesAsLauncher { uid, gid } => write!(f, "files-as-launcher, really {uid}:{gid}"),
             Self::Become { uid, gid, clear_groups } => {
                 write!(f, "become {uid}:{gid}{}", if *clear_groups { " clear-groups" } else { "" })
             }
@@ -144,6 +146,8 @@ fn mount_text(op: &Op, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str(if *reversed { " reversed" } else { "" })?;
             f.write_str(if *writable { " writable" } else { " read-only" })
         }
+        Op::Same { path, device, inode } => write!(f, "same {path:?} device {device} inode {inode}"),
+        Op::Move { from, at } => write!(f, "move {from:?} to {at:?}"),
         Op::Proc { at } => write!(f, "proc {at:?}"),
         Op::Terminals { at } => write!(f, "terminals {at:?}"),
         Op::ReadOnly { at } => write!(f, "read-only {at:?}"),

@@ -90,7 +90,6 @@ impl<'a> Watch<'a> {
         let now = Instant::now();
         Self {
             spec,
-            sandbox,
             group,
             outputs,
             witness: Witness::new(spec),
@@ -103,7 +102,8 @@ impl<'a> Watch<'a> {
             rate: Rate::new(spec.limits.log_bytes_per_second, now),
             log_open: true,
             inbox: Inbox::default(),
-            init: None,
+            init: sandbox.init,
+            sandbox,
             stopped: None,
             log_error: None,
             failed: None,
@@ -273,6 +273,8 @@ impl<'a> Watch<'a> {
             Event::Failed(failure) => {
                 self.failed.get_or_insert(failure);
             }
+            // The launcher hears of that before a run begins.
+            Event::Prepared => {}
             ended @ Event::Ended { .. } => self.report = Some(ended),
         }
     }

@@ -243,7 +243,7 @@ pub(super) fn pivot(root: BorrowedFd<'_>) -> Result<(), Fault> {
 const OLD_MOUNTS: usize = 2;
 
 /// Device and inode of what a handle refers to.
-fn identity(file: BorrowedFd<'_>, path: &CStr) -> Result<(libc::dev_t, libc::ino_t), Fault> {
+pub(super) fn identity(file: BorrowedFd<'_>, path: &CStr) -> Result<(libc::dev_t, libc::ino_t), Fault> {
     identity_at(file.as_raw_fd(), path, libc::AT_EMPTY_PATH)
 }
 
