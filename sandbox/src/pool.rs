@@ -101,6 +101,11 @@ impl Pool {
         outcome
     }
 
+    /// Prepares for specs of this kind now, and not only after the first of them has run; see [`Pool::settle`].
+    pub fn prepare_for(&self, spec: &Spec) {
+        self.shared.want(spec);
+    }
+
     /// How many sandboxes are prepared.
     pub fn ready(&self) -> usize {
         self.shared.lock().ready.len()

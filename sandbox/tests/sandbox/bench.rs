@@ -7,10 +7,12 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use anneal_sandbox::{CancelToken, Error, Kind, Limits, Mount, MountSource, Outcome, Spec, run};
+use anneal_sandbox::{CancelToken, Error, Kind, Limits, Mount, MountSource, Outcome, Pool, Spec, run};
 
 /// Names a payload that is compiled already.
 pub(crate) const PAYLOAD: &str = "ANNEAL_TEST_PAYLOAD";
+/// Set where every run is to be one from a pool.
+pub(crate) const POOLED: &str = "ANNEAL_TEST_POOLED";
 /// How many times slower than usual this machine is: in an emulated one everything takes longer.
 const SLOW: &str = "ANNEAL_TEST_SLOW";
 pub(crate) const MIB: u64 = 1 << 20;
@@ -67,6 +69,7 @@ pub(crate) use needs_sandbox;
 pub(crate) struct Bench {
     dir: tempfile::TempDir,
     pub(crate) spec: Spec,
+    pub(crate) pool: Option<Pool>,
 }
 
 impl Bench {
@@ -98,7 +101,8 @@ impl Bench {
             limits,
             ..Spec::of(Kind::Build)
         };
-        Self { dir, spec }
+        let pool = std::env::var_os(POOLED).map(|_| Pool::new(1).unwrap());
+        Self { dir, spec, pool }
     }
 
     /// A new directory with one file in it.
@@ -141,7 +145,14 @@ impl Bench {
         let mut spec = self.spec.clone();
         spec.argv = args.iter().copied().map(str::to_owned).collect();
         let mut log = Vec::new();
-        let outcome = run(&spec, &mut log, cancel)?;
+        let outcome = match &self.pool {
+            Some(pool) => {
+                pool.prepare_for(&spec);
+                pool.settle();
+                pool.run(&spec, &mut log, cancel)?
+            }
+            None => run(&spec, &mut log, cancel)?,
+        };
         Ok((outcome, String::from_utf8_lossy(&log).into_owned()))
     }
 

@@ -16,6 +16,7 @@ mod groups;
 mod isolation;
 mod lifecycle;
 mod limits;
+mod pool;
 mod rootless;
 mod variation;
 mod walls;
