@@ -46,13 +46,13 @@ pub(super) struct Starting {
     output: OwnedFd,
 }
 
-/// Everything that one run has for itself.
+/// Everything that one run has for itself. Given up in this order: a group can't be removed before its processes are dead.
 #[derive(Debug)]
 pub(crate) struct Place {
-    pub(super) slot: Slot,
-    pub(crate) host: HostFacts,
-    pub(super) group: Group,
     pub(super) starting: Starting,
+    pub(super) group: Group,
+    pub(super) slot: Slot,
+    pub(super) host: HostFacts,
     /// What has been done ahead of time.
     done: Vec<Op>,
 }
@@ -66,7 +66,7 @@ impl Place {
         // It takes a while to come up; everything else is found out meanwhile.
         let starting = Starting::new()?;
         let host = HostFacts::gather(&slot, limits.cpus);
-        Ok(Self { slot, host, group: Group::create(limits), starting, done: Vec::new() })
+        Ok(Self { starting, group: Group::create(limits), slot, host, done: Vec::new() })
     }
 
     /// Does ahead of time what a run of this spec needs and others as well.
