@@ -29,6 +29,8 @@ const INNER: &str = "--inner";
 struct Args {
     runs: usize,
     json: Option<PathBuf>,
+    /// The one contender that is only to be run, for a profiler to watch.
+    only: Option<String>,
     /// Where the roots are, when this is the second process.
     inner: Option<PathBuf>,
 }
@@ -51,7 +53,7 @@ fn said(code: u8, line: &str) -> ExitCode {
 }
 
 fn arguments(mut given: impl Iterator<Item = String>) -> Result<Args, String> {
-    let mut args = Args { runs: RUNS, json: None, inner: None };
+    let mut args = Args { runs: RUNS, json: None, only: None, inner: None };
     while let Some(name) = given.next() {
         let mut value = || given.next().ok_or(format!("{name} needs a value"));
         match name.as_str() {
@@ -61,8 +63,9 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<Args, String> {
                     value()?.parse().ok().filter(|runs| *runs > 0).ok_or("--runs: expected a number above 0")?;
             }
             "--json" => args.json = Some(value()?.into()),
+            "--only" => args.only = Some(value()?),
             INNER => args.inner = Some(value()?.into()),
-            other => return Err(format!("{other} is unknown; expected --quick, --runs N or --json FILE")),
+            other => return Err(format!("{other} is unknown; expected --quick, --runs N, --json FILE or --only NAME")),
         }
     }
     Ok(args)
@@ -76,6 +79,9 @@ fn measure(args: &Args) -> io::Result<()> {
     let dir = tempfile::tempdir()?;
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755))?;
     roots::make(dir.path())?;
+    if let Some(name) = &args.only {
+        return series::only(name, dir.path(), args.runs);
+    }
     let mut measured = vec![series::all(dir.path(), args.runs)?];
     report::print(&measured[0])?;
     if nix::unistd::geteuid().is_root() {

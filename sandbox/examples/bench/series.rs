@@ -50,6 +50,14 @@ pub(crate) fn all(dir: &Path, runs: usize) -> io::Result<Measured> {
     })
 }
 
+/// One contender again and again, without a word about it.
+pub(crate) fn only(name: &str, dir: &Path, runs: usize) -> io::Result<()> {
+    let found = Contender::ALL.into_iter().find(|contender| contender.name() == name);
+    let contender = found.ok_or_else(|| io::Error::other(format!("there is no contender {name}")))?;
+    let pool = Pool::new(PREPARED).map_err(io::Error::other)?;
+    in_turns(&[(contender, &dir.join(SMALL.0))], &pool, runs).map(drop)
+}
+
 /// Runs each in turn, again and again, and begins each round with another one.
 fn in_turns(entries: &[(Contender, &Path)], pool: &Pool, runs: usize) -> io::Result<Vec<Vec<Sample>>> {
     let mut samples = vec![Vec::with_capacity(runs); entries.len()];

@@ -4,13 +4,12 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::ExitCode;
 
 /// The argument that asks for this.
 pub(crate) const ARGUMENT: &str = "--look-around";
 
-/// Prints `name: value` lines.
-pub(crate) fn report() -> ExitCode {
+/// Prints `name: value` lines; false if nobody reads them.
+pub(crate) fn report() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let field = |name: &str| {
         status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim).unwrap_or("unknown").to_owned()
@@ -31,10 +30,10 @@ pub(crate) fn report() -> ExitCode {
     let mut out = std::io::stdout();
     for (name, value) in lines {
         if writeln!(out, "{name}: {value}").is_err() {
-            return ExitCode::FAILURE;
+            return false;
         }
     }
-    ExitCode::SUCCESS
+    true
 }
 
 /// Where the ways up from `/` lead: `itself`, or the first way that leads out or says why it leads nowhere.

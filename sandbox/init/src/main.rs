@@ -6,6 +6,8 @@
 //! ([`privilege`]) to a fork: process 1 becomes reaper ([`reaper`]) and prober ([`probe`]), its child the payload
 //! ([`payload`]). It is static and has one thread, since a process with two can't enter a user namespace.
 
+#![no_main]
+
 mod control;
 mod enter;
 mod landlock;
@@ -18,26 +20,27 @@ mod reaper;
 mod syscall;
 mod world;
 
-use std::process::ExitCode;
-
 use anneal_sandbox_op::Event;
 
 use crate::control::Control;
 use crate::syscall::Fault;
 use crate::world::World;
 
-fn main() -> ExitCode {
-    if std::env::args().nth(1).as_deref() == Some(look::ARGUMENT) {
-        return look::report();
-    }
-    match sandbox() {
-        Ok(code) => code,
-        Err(_) => ExitCode::FAILURE,
-    }
+/// Where the C library begins. What the standard library does before its own `main` (looking for its stack in `/proc`,
+/// a handler for overflows of it) takes longer than entering the namespaces should, and no one here needs it.
+// SAFETY: no other function of this program has this name.
+#[unsafe(no_mangle)]
+extern "C" fn main(_count: libc::c_int, _arguments: *const *const libc::c_char) -> libc::c_int {
+    let done = if std::env::args().nth(1).as_deref() == Some(look::ARGUMENT) {
+        look::report()
+    } else {
+        sandbox().is_ok_and(|done| done)
+    };
+    if done { libc::EXIT_SUCCESS } else { libc::EXIT_FAILURE }
 }
 
-/// Reads lists and applies them. Returns only in processes that have nothing more to do.
-fn sandbox() -> Result<ExitCode, Fault> {
+/// Reads lists and applies them. Returns only in processes that have nothing more to do, with whether they did it.
+fn sandbox() -> Result<bool, Fault> {
     syscall::close_from(3, false)?;
     syscall::umask(0);
     // Otherwise process lists show the number of a descriptor.
@@ -49,11 +52,11 @@ fn sandbox() -> Result<ExitCode, Fault> {
         for (index, op) in world.control().read_operations()?.iter().enumerate() {
             match world.apply(op) {
                 Ok(world::Next::Continue) => {}
-                Ok(world::Next::Finish) => return Ok(ExitCode::SUCCESS),
+                Ok(world::Next::Finish) => return Ok(true),
                 Err(fault) => {
                     world.control().send(&Event::Failed(fault.report(index, op)))?;
                     world.forewarn();
-                    return Ok(ExitCode::FAILURE);
+                    return Ok(false);
                 }
             }
         }

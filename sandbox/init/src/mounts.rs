@@ -23,6 +23,8 @@ pub(crate) struct Root {
     handles: Handles,
     base: Option<OwnedFd>,
     root: Option<OwnedFd>,
+    /// The directory that something was last made in or mounted on, since many things go to one after the other.
+    near: Option<(String, OwnedFd)>,
     /// The process file system and where it is, for the many mounts over parts of it.
     proc: Option<(String, OwnedFd)>,
 }
@@ -138,32 +140,40 @@ impl Root {
     }
 
     /// The directory a place is in, and its name there.
-    fn parent<'a>(&self, at: &'a str) -> Result<(OwnedFd, &'a str), Fault> {
-        let (dir, path) = self.place(at)?;
-        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
-        Ok((open_beneath(dir, parent, libc::O_PATH | libc::O_DIRECTORY, 0)?, name))
+    fn parent<'a>(&mut self, at: &'a str) -> Result<(BorrowedFd<'_>, &'a str), Fault> {
+        let (path, name) = match at.rsplit_once('/') {
+            Some(("", name)) => ("/", name),
+            Some(parts) => parts,
+            None => ("", at),
+        };
+        if self.near.as_ref().is_none_or(|(near, _)| near != path) {
+            let found = self.find(path, libc::O_PATH | libc::O_DIRECTORY)?;
+            self.near = Some((path.to_owned(), found));
+        }
+        let near = self.near.as_ref().ok_or_else(|| Fault::check(format!("nothing leads to {at}")))?;
+        Ok((near.1.as_fd(), name))
     }
 
-    fn directory(&self, at: &str, mode: u32) -> Result<(), Fault> {
+    fn directory(&mut self, at: &str, mode: u32) -> Result<(), Fault> {
         let start = usize::from(at.starts_with('/'));
         for (end, _) in at.match_indices('/').filter(|(end, _)| *end >= start.max(1)) {
             let (parent, name) = self.parent(&at[..end])?;
-            api::make_directory(parent.as_fd(), name, 0o755)?;
+            api::make_directory(parent, name, 0o755)?;
         }
         let (parent, name) = self.parent(at)?;
-        api::make_directory(parent.as_fd(), name, mode)
+        api::make_directory(parent, name, mode)
     }
 
-    fn file(&self, at: &str, mode: u32, content: &str) -> Result<(), Fault> {
+    fn file(&mut self, at: &str, mode: u32, content: &str) -> Result<(), Fault> {
         use std::io::Write;
-        let (dir, path) = self.place(at)?;
-        let file = open_beneath(dir, path, libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL, mode)?;
+        let (dir, name) = self.parent(at)?;
+        let file = open_beneath(dir, name, libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL, mode)?;
         std::fs::File::from(file).write_all(content.as_bytes()).map_err(|e| Fault::io("write", &e))
     }
 
-    fn symlink(&self, at: &str, to: &str) -> Result<(), Fault> {
+    fn symlink(&mut self, at: &str, to: &str) -> Result<(), Fault> {
         let (parent, name) = self.parent(at)?;
-        api::make_symlink(parent.as_fd(), name, to)
+        api::make_symlink(parent, name, to)
     }
 
     /// A handle of something to mount: an opened host path or a place on the base.
@@ -206,8 +216,11 @@ impl Root {
         at.strip_prefix(place.as_str()).map(|name| (mount.as_fd(), name))
     }
 
-    fn attach(&self, mount: BorrowedFd<'_>, at: &str) -> Result<(), Fault> {
-        api::attach(mount, self.find(at, libc::O_PATH)?.as_fd())
+    fn attach(&mut self, mount: BorrowedFd<'_>, at: &str) -> Result<(), Fault> {
+        let target = self.find(at, libc::O_PATH)?;
+        // What leads there may lead elsewhere from now on.
+        self.near = None;
+        api::attach(mount, target.as_fd())
     }
 
     fn attach_or_be_root(&mut self, mount: OwnedFd, at: &str) -> Result<(), Fault> {
@@ -229,6 +242,7 @@ impl Root {
         };
         let is_root = at == "/";
         let target = if is_root { self.find(ROOT, libc::O_PATH)? } else { self.find(at, libc::O_PATH)? };
+        self.near = None;
         let mount = match api::overlay(&layers, upper.as_ref())? {
             Some(mount) => {
                 api::attach(mount.as_fd(), target.as_fd())?;
@@ -250,6 +264,7 @@ impl Root {
         let root = self.root.take().ok_or_else(|| Fault::check("there is no root yet"))?;
         api::pivot(root.as_fd())?;
         self.base = None;
+        self.near = None;
         self.proc = None;
         self.handles.clear();
         Ok(())
