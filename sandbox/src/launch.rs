@@ -14,7 +14,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anneal_sandbox_op::Op;
 
 use crate::cgroup::Group;
->>>>>>> a9be6ae (Sandbox: a pool that does ahead of time what every run begins with)
 use crate::plan::LANDLOCK_ABI;
 use crate::{CancelToken, Error, HostFacts, Outcome, Result, Spec, Surroundings, doctor, operations};
 

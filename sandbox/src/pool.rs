@@ -87,14 +87,16 @@ impl Pool {
     pub fn run(&self, spec: &Spec, log: &mut dyn Write, cancel: &CancelToken) -> Result<Outcome> {
         spec.check()?;
         let outcome = match self.shared.take(spec) {
-            Some(Prepared { place, mounts, .. }) => match launch::run_in(place, spec, &launch::unchanged, log, cancel) {
-                // The host's mounts have changed since it was prepared. Nothing has run yet.
-                Err(Error::Operation { op, .. }) if op.starts_with("same ") => launch::run(spec, log, cancel),
-                outcome => {
-                    self.shared.leave(mounts);
-                    outcome
+            Some(Prepared { place, mounts, .. }) => {
+                match launch::run_in(place, spec, &launch::unchanged, log, cancel) {
+                    // The host's mounts have changed since it was prepared. Nothing has run yet.
+                    Err(Error::Operation { op, .. }) if op.starts_with("same ") => launch::run(spec, log, cancel),
+                    outcome => {
+                        self.shared.leave(mounts);
+                        outcome
+                    }
                 }
-            },
+            }
             None => launch::run(spec, log, cancel),
         };
         self.shared.want(spec);

@@ -97,7 +97,8 @@ fn what_is_closed_to_the_launcher_is_measured_or_the_result_says_that_it_was_not
     let (outcome, said) = bench.run(&["walls", "close", "/out/closed"]).unwrap();
     let told = outcome.limits_not_enforced.iter().any(|gap| gap.starts_with("outputs: "));
     assert!(outcome.ended == Ended::OutputLimit || told, "{} {said}", outcome.ended);
-    assert_ne!(told, nix::unistd::geteuid().is_root());
+    // Root may read whatever it is; another user is only told where the measuring came after the closing.
+    assert!(!(told && nix::unistd::geteuid().is_root()));
 }
 
 #[test]
