@@ -6,7 +6,8 @@
 //! ([`privilege`]) to a fork: process 1 becomes reaper ([`reaper`]) and prober ([`probe`]), its child the payload
 //! ([`payload`]). It is static and has one thread, since a process with two can't enter a user namespace.
 
-#![no_main]
+#![cfg_attr(not(test), no_main)]
+#![cfg_attr(test, allow(dead_code, reason = "the tests of the parts have a main of their own"))]
 
 mod control;
 mod enter;
@@ -29,7 +30,7 @@ use crate::world::World;
 /// Where the C library begins. What the standard library does before its own `main` (looking for its stack in `/proc`,
 /// a handler for overflows of it) takes longer than entering the namespaces should, and no one here needs it.
 // SAFETY: no other function of this program has this name.
-#[unsafe(no_mangle)]
+#[cfg_attr(not(test), unsafe(no_mangle))]
 extern "C" fn main(_count: libc::c_int, _arguments: *const *const libc::c_char) -> libc::c_int {
     let done = if std::env::args().nth(1).as_deref() == Some(look::ARGUMENT) {
         look::report()
