@@ -7,7 +7,6 @@
 //! ([`payload`]). It is static and has one thread, since a process with two can't enter a user namespace.
 
 #![cfg_attr(not(test), no_main)]
-#![cfg_attr(test, allow(dead_code, reason = "the tests of the parts have a main of their own"))]
 
 mod control;
 mod enter;
@@ -46,7 +45,7 @@ fn sandbox() -> Result<bool, Fault> {
     syscall::umask(0);
     // Otherwise process lists show the number of a descriptor.
     syscall::prctl(libc::PR_SET_NAME, c"anneal-sandbox".as_ptr() as u64, 0, "prctl PR_SET_NAME")?;
-    let mut control = Control::from_standard_input()?;
+    let control = Control::from_standard_input()?;
     let mut world = World::new(control);
     // One list, or two: what can be done ahead of time, and then the rest.
     loop {
