@@ -50,11 +50,11 @@ impl Census {
         let mut files = BTreeSet::new();
         beneath(dir, &mut files);
         let mut groups = BTreeSet::new();
-        // Only in a group of our own nobody else makes any.
-        for group in
-            control_groups().into_iter().filter(|group| name(group).is_some_and(|name| name.starts_with(GROUP)))
-        {
-            directories(&group, &mut groups);
+        for group in control_groups() {
+            // Only in a group of our own nobody else makes any; this process may have moved to a leaf of it.
+            let own = group.ancestors().find(|group| name(group).is_some_and(|name| name.starts_with(GROUP)));
+            let Some(group) = own else { continue };
+            directories(group, &mut groups);
         }
         Self {
             processes: processes.len(),
