@@ -27,8 +27,8 @@ const PREFIX: &str = "anneal-";
 const OWN_PROCESSES: u64 = 2;
 /// Microseconds over which the time of processors is counted.
 const PROCESSOR_PERIOD: u64 = 100_000;
-/// A group can be busy for a moment after its last process is gone.
-const REMOVE_ATTEMPTS: u32 = 50;
+/// A group is busy until its last process has left, which on a host with more to do than it can takes a while.
+const REMOVE_ATTEMPTS: u32 = 1000;
 const REMOVE_PAUSE: Duration = Duration::from_millis(2);
 
 /// The groups of one run, in one hierarchy or two.
