@@ -126,7 +126,7 @@ fn a_flood_of_attempts_ends_at_the_wall_limit_and_hides_nothing_else() {
     for trace in [false, true] {
         let mut bench = Bench::new();
         bench.spec.trace = trace;
-        bench.spec.limits.wall = patient(Duration::from_millis(500));
+        bench.spec.limits.wall = patient(patient(Duration::from_secs(1)));
         let start = Instant::now();
         let (outcome, _) = bench.run(&["attempt-flood", "8"]).unwrap();
         assert_eq!(outcome.ended, Ended::WallLimit);
