@@ -7,8 +7,6 @@
 mod bombs;
 #[path = "payload/attempts.rs"]
 mod attempts;
-#[path = "payload/outward.rs"]
-mod outward;
 #[path = "payload/walls.rs"]
 mod walls;
 
@@ -76,27 +74,13 @@ fn main() {
             Ok(_) => println!("escaped: connect {address}"),
             Err(error) => println!("held: connect {address}: {error}"),
         },
-        ["abstract", name] => {
-            use std::os::linux::net::SocketAddrExt;
-            let address = std::os::unix::net::SocketAddr::from_abstract_name(name).unwrap();
-            match std::os::unix::net::UnixStream::connect_addr(&address) {
-                Ok(_) => println!("escaped: connect to abstract socket"),
-                Err(error) => println!("held: connect to abstract socket: {error}"),
-            }
-        }
         ["refused"] => refused(),
-        ["outward", canary, places @ ..] => outward::climb(canary, places),
-        ["other-processes"] => outward::other_processes(),
-        ["no-such-call"] => outward::calls(),
         ["attempt-each"] => attempts::each(),
         ["names"] => attempts::names(),
         ["names-under-signals"] => attempts::names_under_signals(),
         ["look", paths @ ..] => attempts::look(paths),
         ["attempt-flood", processes] => attempts::flood(processes.parse().unwrap()),
         ["killed-while-waiting", rounds] => attempts::killed_while_waiting(rounds.parse().unwrap()),
-        ["shared-memory", key] => outward::shared_memory(key.parse().unwrap()),
-        ["change", output, inputs @ ..] => outward::change(output, inputs),
-        ["listen", name] => outward::listen(name),
         ["daemon", path] => daemon(path),
         ["beat", path] => beat(path),
         ["sleep", seconds] => std::thread::sleep(Duration::from_secs(seconds.parse().unwrap())),

@@ -22,8 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Looks at an output that must not change, and the pause between them.
 const LOOKS: usize = 6;
 const LOOK_AGAIN: Duration = Duration::from_millis(11);
-/// How long a process lives that nobody ended.
-const SURVIVORS_END: Duration = Duration::from_millis(1800);
+/// How long a process that nobody ended may go on after it was told to stop.
+const SURVIVORS_END: Duration = Duration::from_secs(6);
 /// The first of the keys of shared memory, each used once.
 const FIRST_KEY: u32 = 0x616e_0000;
 
@@ -143,16 +143,12 @@ fn alone(order: Order<'_>, walls: Walls<'_>, names: &[String], accompanied: bool
     };
     let host = &mut trial.outcome.host;
     if order.probe.needs(Need::Still) {
-        let state = Stage::state(&output);
-        // More than two looks: what swaps two things is every other time as it was.
-        let changes = (0..LOOKS).any(|_| {
-            std::thread::sleep(LOOK_AGAIN);
-            Stage::state(&output) != state
-        });
-        if changes {
+        if is_changing(&output) {
             host.push("the output goes on changing after the run".to_owned());
-            // What survived ends by itself soon; nothing can be removed before that.
-            std::thread::sleep(SURVIVORS_END);
+            // Nothing can be removed before what survived has ended.
+            let _ = fs::write(output.join("stop"), "");
+            let end = Instant::now() + SURVIVORS_END;
+            while is_changing(&output) && Instant::now() < end {}
         }
     }
     for (was, is) in before.iter().zip(stage.inputs()).filter(|(was, is)| *was != is) {
@@ -168,6 +164,16 @@ fn alone(order: Order<'_>, walls: Walls<'_>, names: &[String], accompanied: bool
         host.push(format!("an output stays behind: {error}"));
     }
     Ok(trial)
+}
+
+/// Whether somebody is still at work in a directory. It takes more than two looks: what swaps two things is every other
+/// time as it was.
+fn is_changing(dir: &Path) -> bool {
+    let state = Stage::state(dir);
+    (0..LOOKS).any(|_| {
+        std::thread::sleep(LOOK_AGAIN);
+        Stage::state(dir) != state
+    })
 }
 
 /// What a run writes, and the hand that cancels it once everything is tried.

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use crate::call::{c, raw};
 use crate::report::Attack;
 
-/// How long a process that forked away goes on, should it survive.
-const LIFE: Duration = Duration::from_millis(1500);
+/// How long a process that forked away goes on, should it survive and should nobody tell it to stop.
+const LIFE: Duration = Duration::from_secs(6);
 const BEAT: Duration = Duration::from_millis(5);
 
 /// P24: segments, semaphores and queues of a process of the host.
@@ -66,11 +66,12 @@ fn get_away() -> bool {
     true
 }
 
-/// Does something again and again for a while, then ends the process.
-fn beat(mut act: impl FnMut(u64) -> io::Result<()>) -> ! {
+/// Does something again and again until a file in the output says that it was seen, then ends the process.
+fn beat(out: &str, mut act: impl FnMut(u64) -> io::Result<()>) -> ! {
+    let stop = format!("{out}/stop");
     let end = Instant::now() + LIFE;
     let mut count = 0;
-    while Instant::now() < end {
+    while Instant::now() < end && fs::symlink_metadata(&stop).is_err() {
         count += 1;
         let _ = act(count);
         std::thread::sleep(BEAT);
@@ -92,7 +93,7 @@ pub(crate) fn daemon(attack: &Attack) {
     let path = format!("{}/beat", attack.text("out"));
     if get_away() {
         let file = OpenOptions::new().create(true).append(true).open(&path);
-        beat(|count| {
+        beat(attack.text("out"), |count| {
             file.as_ref().map_err(|_| io::ErrorKind::Other.into()).and_then(|mut file| writeln!(file, "{count}"))
         });
     }
@@ -110,7 +111,7 @@ pub(crate) fn mapped_output(attack: &Attack) {
         let mapped = raw(libc::SYS_mmap, &[0, 4096, both, shared, fd, 0]);
         drop(file);
         let _ = fs::write(format!("{path}-there"), "x");
-        beat(|count| {
+        beat(attack.text("out"), |count| {
             if let Ok(address) = mapped {
                 // SAFETY: the mapping is a page long, aligned, and is never taken away.
                 unsafe { std::ptr::write_volatile(address as *mut u64, count) };
@@ -131,7 +132,7 @@ pub(crate) fn swap_in_the_output(attack: &Attack) {
     if get_away() {
         let (a, b, cwd) = (c(&dir), c(&link), i64::from(libc::AT_FDCWD));
         let _ = fs::write(format!("{out}/there"), "x");
-        beat(|_| raw(libc::SYS_renameat2, &[cwd, a.as_ptr() as i64, cwd, b.as_ptr() as i64, 2]).map(drop));
+        beat(&out, |_| raw(libc::SYS_renameat2, &[cwd, a.as_ptr() as i64, cwd, b.as_ptr() as i64, 2]).map(drop));
     }
     wait_for(attack, "leave a process that swaps", &format!("{out}/there"));
 }
