@@ -43,4 +43,4 @@ pub use progress::{Phase, Progress, Ran};
 pub use run_image::{ImageRun, run_image};
 
 /// The version of what a build can see; a change of it re-keys every build.
-pub const SANDBOX_PROFILE: u32 = 1;
+pub const SANDBOX_PROFILE: u32 = 2;

@@ -1,13 +1,16 @@
 //! A spec of a sandbox, written by a person or a program.
 
-use crate::error::{Error, Result, io};
+use crate::{
+    error::{Error, Result, io},
+    output::printable,
+};
 use anneal_sandbox::Spec;
 use std::{fs::File, io::Read, path::Path};
 
-/// A spec is a page or two; a list of every file of a large root would still fit.
-const BYTES: u64 = 1 << 20;
+/// What is read of a file that is perhaps no spec at all; the parser has a limit of its own.
+const BYTES: u64 = 8 << 20;
 
-/// Reads a spec, at most a mebibyte of it. The error names the field and the line.
+/// Reads a spec, bounded. The error names the field and the line.
 pub(super) fn read(path: &Path) -> Result<Spec> {
     let name = path.display().to_string();
     let failed = |error| io("read the spec", path)(error);
@@ -24,14 +27,12 @@ pub(super) fn read(path: &Path) -> Result<Spec> {
 }
 
 fn parse(name: &str, bytes: &[u8]) -> Result<Spec> {
-    serde_json::from_slice(bytes).map_err(|error| {
-        let (line, column) = (error.line(), error.column());
-        let text = error.to_string();
-        let what = text.split(" at line ").next().unwrap_or(&text);
+    Spec::from_json(bytes).map_err(|error| {
         // The parser names missing and unknown fields, but not the one whose value is of a wrong kind.
-        let field =
-            field_before(bytes, line, column).map(|field| format!(" in or after `{field}`")).unwrap_or_default();
-        Error::Input(format!("{name}:{line}:{column}: {what}{field}; docs/sandbox-spec.schema.json has every field"))
+        let misread = serde_json::from_slice::<Spec>(bytes).err();
+        let field = misread.and_then(|error| field_before(bytes, error.line(), error.column()));
+        let field = field.map(|field| format!(" (in or after `{}`)", printable(&field))).unwrap_or_default();
+        Error::Input(format!("{}: {error}{field}; docs/sandbox-spec.schema.json has every field", printable(name)))
     })
 }
 
@@ -58,7 +59,7 @@ mod tests {
     fn a_mistake_is_told_with_its_field_and_line() {
         let spec = "{\n \"kind\": \"build\",\n \"uid\": \"me\"\n}";
         let error = parse("a.json", spec.as_bytes()).unwrap_err().to_string();
-        assert!(error.starts_with("a.json:3:") && error.contains("`uid`"), "{error}");
+        assert!(error.contains("line 3") && error.contains("`uid`"), "{error}");
         let error = parse("a.json", b"{ \"kind\": \"oven\" }").unwrap_err().to_string();
         assert!(error.contains("`oven`") && error.contains("`kind`"), "{error}");
         let error = parse("a.json", b"{ \"oven\": 1 }").unwrap_err().to_string();
