@@ -142,23 +142,21 @@ fn alone(order: Order<'_>, walls: Walls<'_>, names: &[String], accompanied: bool
         }
     };
     let host = &mut trial.outcome.host;
-    if order.probe.needs(Need::Still) {
-        if is_changing(&output) {
-            host.push("the output goes on changing after the run".to_owned());
-            // Nothing can be removed before what survived has ended.
-            let _ = fs::write(output.join("stop"), "");
-            let end = Instant::now() + SURVIVORS_END;
-            while is_changing(&output) && Instant::now() < end {}
-        }
+    if order.probe.needs(Need::Still) && is_changing(&output) {
+        host.push("the output goes on changing after the run".to_owned());
+        // Nothing can be removed before what survived has ended.
+        let _ = fs::write(output.join("stop"), "");
+        let end = Instant::now() + SURVIVORS_END;
+        while is_changing(&output) && Instant::now() < end {}
     }
     for (was, is) in before.iter().zip(stage.inputs()).filter(|(was, is)| *was != is) {
         host.push(format!("an input was changed: {was} is {is}"));
     }
-    if matches!(walls, Walls::None) {
-        // By plain means, since those of the sandbox are what a probe of removal is about.
-        if let Err(error) = fs::remove_dir_all(&output) {
-            host.push(format!("an output stays behind: {error}"));
-        }
+    // By plain means, since those of the sandbox are what a probe of removal is about.
+    if matches!(walls, Walls::None)
+        && let Err(error) = fs::remove_dir_all(&output)
+    {
+        host.push(format!("an output stays behind: {error}"));
     }
     if let Err(error) = remove_tree(&output) {
         host.push(format!("an output stays behind: {error}"));

@@ -1,7 +1,13 @@
 //! Nothing gets out, as root and as anyone, and every probe is alive.
 //!
 //! The table is printed. Where the host forbids user namespaces the tests say that they are skipped.
-#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "all of this is a test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "all of this is a test"
+)]
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;

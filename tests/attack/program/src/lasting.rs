@@ -147,9 +147,9 @@ pub(crate) fn locked_output(attack: &Attack) {
     });
     attack.say(made.is_ok(), "make a deep directory", format!("{made:?}"));
     let _ = fs::write(format!("{deep}/file"), "x");
-    let _ = fs::set_permissions(format!("{deep}/file"), fs::Permissions::from_mode(0));
+    let _ = fs::set_permissions(format!("{deep}/file"), fs::Permissions::from_mode(0o000));
     while deep.len() > out.len() + 1 {
-        let _ = fs::set_permissions(&deep, fs::Permissions::from_mode(0));
+        let _ = fs::set_permissions(&deep, fs::Permissions::from_mode(0o000));
         deep.truncate(deep.rfind('/').unwrap_or(0));
     }
     let closed = fs::read_dir(format!("{out}/locked"));

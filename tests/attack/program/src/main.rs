@@ -30,8 +30,11 @@ const FAILURE: u8 = 3;
 /// How long a probe waits to be cancelled.
 const WAIT: Duration = Duration::from_secs(4);
 
+/// What a probe is: it tries things and says how each went.
+type Probe = fn(&Attack);
+
 /// Every probe by its number in the list of probes; a letter tells those with one number apart.
-const PROBES: &[(&str, fn(&Attack))] = &[
+const PROBES: &[(&str, Probe)] = &[
     ("P01", network::host_abstract_socket),
     ("P02", network::own_abstract_socket),
     ("P03", network::pass_a_descriptor),
