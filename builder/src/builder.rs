@@ -4,7 +4,7 @@ use crate::{BuildRoot, Result, SANDBOX_PROFILE};
 use anneal_content::{ActionDigest, DerivationId, OutputName, TreeDigest};
 use anneal_fetch::Fetcher;
 use anneal_plan::{Derived, Toolchain};
-use anneal_sandbox::CancelToken;
+use anneal_sandbox::{CancelToken, Pool};
 use anneal_store::Store;
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -40,6 +40,8 @@ pub struct Builder {
     pub(crate) root: BuildRoot,
     pub(crate) config: BuilderConfig,
     pub(crate) cancel: CancelToken,
+    /// Tests and checks are short, and one follows the other: each finds its sandbox made.
+    pub(crate) sandboxes: Pool,
 }
 
 /// The kind of the records that remember what a derivation came out as.
@@ -47,8 +49,14 @@ const REALISED: &str = "realised";
 
 impl Builder {
     /// A builder over a store.
-    pub fn new(store: Store, fetcher: Fetcher, root: BuildRoot, config: BuilderConfig, cancel: CancelToken) -> Self {
-        Self { store, fetcher, root, config, cancel }
+    pub fn new(
+        store: Store,
+        fetcher: Fetcher,
+        root: BuildRoot,
+        config: BuilderConfig,
+        cancel: CancelToken,
+    ) -> Result<Self> {
+        Ok(Self { store, fetcher, root, config, cancel, sandboxes: Pool::new(1)? })
     }
 
     /// What every build has in common.

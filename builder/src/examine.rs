@@ -160,7 +160,7 @@ impl Builder {
             return Ok((if silent { Run::NothingToRun } else { Run::NotRun { why } }, Vec::new()));
         };
         let mut log = Vec::new();
-        let outcome = match run_image(self.root_dirs(recipe, image)?, &how, &mut log, &self.cancel) {
+        let outcome = match run_image(self.root_dirs(recipe, image)?, &how, &self.sandboxes, &mut log, &self.cancel) {
             Ok(outcome) => outcome,
             Err(error) => return Ok((Run::NotRun { why: error.to_string() }, Vec::new())),
         };

@@ -2,7 +2,7 @@
 
 use crate::{Error, Result};
 use anneal_recipe::{Expectation, ImageRecipe};
-use anneal_sandbox::{CancelToken, HttpProbe, Kind, Limits, Mount, MountSource, Outcome, Spec};
+use anneal_sandbox::{CancelToken, HttpProbe, Kind, Limits, Mount, MountSource, Outcome, Pool, Spec};
 use std::{collections::BTreeMap, path::PathBuf, str::FromStr as _, time::Duration};
 
 /// How an image is run.
@@ -49,6 +49,7 @@ impl ImageRun {
 pub fn run_image(
     roots: Vec<PathBuf>,
     run: &ImageRun,
+    sandboxes: &Pool,
     log: &mut (dyn std::io::Write + Send),
     cancel: &CancelToken,
 ) -> Result<Outcome> {
@@ -76,5 +77,5 @@ pub fn run_image(
         probe,
         ..Spec::of(Kind::Run)
     };
-    Ok(anneal_sandbox::run(&spec, log, cancel)?)
+    Ok(sandboxes.run(&spec, log, cancel)?)
 }

@@ -90,7 +90,7 @@ impl Builder {
         };
         let spec = self.work_spec(&stage)?;
         let (mut log, mut tail) = (self.store.writer()?, Tail::default());
-        let outcome = anneal_sandbox::run(&spec, &mut Both(&mut log, &mut tail), &self.cancel)?;
+        let outcome = self.sandboxes.run(&spec, &mut Both(&mut log, &mut tail), &self.cancel)?;
         let (log, _) = log.commit()?;
         if outcome.ended == Ended::Cancelled {
             return Err(crate::Error::Cancelled { package: recipe.name.clone() });

@@ -372,7 +372,7 @@ pub(crate) fn new_builder(settings: &Settings, store: Store, cancel: CancelToken
         catalog_dir: settings.catalog_dir()?.to_owned(),
         worker: worker_name(),
     };
-    Ok(Builder::new(store, Fetcher::new(fetch), root, config, cancel))
+    Ok(Builder::new(store, Fetcher::new(fetch), root, config, cancel)?)
 }
 
 fn worker_name() -> String {

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result, io};
 use anneal_builder::{ImageRun, LayoutImage, read_layout, run_image, unpack_layers};
-use anneal_sandbox::CancelToken;
+use anneal_sandbox::{CancelToken, Pool};
 use anneal_store::{OpenMode, Store};
 use std::{
     path::Path,
@@ -72,7 +72,7 @@ pub(super) fn run_pulled(layout: &Path, tag: &str, scratch: &Path, port: u16, pa
         stop_signal: Some(config.stop_signal.clone()).filter(|signal| !signal.is_empty()),
     };
     let mut log = Vec::new();
-    let outcome = run_image(roots, &run, &mut log, &CancelToken::new())?;
+    let outcome = run_image(roots, &run, &Pool::new(0)?, &mut log, &CancelToken::new())?;
     let probe = outcome.probe.ok_or_else(|| {
         Error::No(format!("the pulled image did not answer; it {}:\n{}", outcome.ended, String::from_utf8_lossy(&log)))
     })?;
