@@ -3,7 +3,7 @@
 use anneal_sandbox::Ended;
 use serde::{Deserialize, Serialize};
 
-use crate::trial::{Order, Trial, Walls, attempt};
+use crate::trial::{Order, Trial, Walls, attempt, forget};
 use crate::{Control, Ending, Expectation, Outcome, Probe, Result, Table, Verdict};
 
 /// The code that a probe ends with where it is told to fail.
@@ -164,11 +164,11 @@ fn runs(probe: &Probe, mode: Mode, ending: Ending, walls: Walls<'_>) -> Result<V
     let variants = if probe.variants.is_empty() { &plain } else { &probe.variants };
     let mut trials = Vec::new();
     for variant in variants {
-        let mut words = vec![variant.clone(), leave.clone()];
+        let words = vec![variant.clone(), leave.clone()];
         trials.push(attempt(Order { probe, mode, ending, words: &words }, walls)?);
         if probe.again {
-            words.push("role=last".to_owned());
             trials.push(attempt(Order { probe, mode, ending: Ending::Succeeds, words: &words }, walls)?);
+            forget(probe, &leave)?;
         }
     }
     Ok(trials)

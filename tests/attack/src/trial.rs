@@ -81,6 +81,14 @@ pub(crate) fn attempt(order: Order<'_>, walls: Walls<'_>) -> Result<Trial> {
     })
 }
 
+/// Removes memory that a run without its own namespace of it has left on the host.
+pub(crate) fn forget(probe: &Probe, leave: &str) -> Result<()> {
+    let stage = Stage::new(probe)?;
+    // Fails where there is nothing to remove, which is as it should be.
+    let status = Command::new(stage.program()).args(["forget", leave]).stdin(Stdio::null()).status();
+    status.map(drop).map_err(|source| Error::Stage { action: "remove shared memory", source })
+}
+
 /// Names that nobody else on the host uses.
 fn names(probe: &Probe) -> Vec<String> {
     static NUMBER: AtomicU32 = AtomicU32::new(0);

@@ -99,6 +99,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Some((order, rest)) if order == "companion" => companion::run(&Attack::new(rest)),
+        Some((order, rest)) if order == "forget" => lasting::forget(&Attack::new(rest)),
         Some((order, rest)) if order == "under-key" => companion::under_key(rest),
         Some((order, rest)) => match PROBES.iter().find(|(name, _)| name == order) {
             Some((_, probe)) => {
