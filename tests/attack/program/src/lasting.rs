@@ -136,7 +136,11 @@ pub(crate) fn swap_in_the_output(attack: &Attack) {
     if get_away() {
         let (a, b, cwd) = (c(&dir), c(&link), i64::from(libc::AT_FDCWD));
         let _ = fs::write(format!("{out}/there"), "x");
-        beat(&out, |_| raw(libc::SYS_renameat2, &[cwd, a.as_ptr() as i64, cwd, b.as_ptr() as i64, 2]).map(drop));
+        beat(&out, |count| {
+            // Two swaps are as none to whoever looks; the count is not.
+            let _ = fs::write(format!("{out}/there"), count.to_string());
+            raw(libc::SYS_renameat2, &[cwd, a.as_ptr() as i64, cwd, b.as_ptr() as i64, 2]).map(drop)
+        });
     }
     wait_for(attack, "leave a process that swaps", &format!("{out}/there"));
 }
