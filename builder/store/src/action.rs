@@ -2,6 +2,7 @@
 
 use crate::{
     Error, Result, Store,
+    collect::Node,
     db::{Changes, Table, prefix_end},
     store::lock,
 };
@@ -43,8 +44,14 @@ impl Store {
         self.inner.write_db(changes)
     }
 
-    /// All results of an action, oldest first.
+    /// All results of an action, oldest first. What they name is kept as long as the caller's lease lives.
     pub fn results(&self, action: &ActionDigest) -> Result<Vec<ActionResult>> {
+        self.inner.touch(Node::Action(*action));
+        self.results_untouched(action)
+    }
+
+    /// The same without a word to a collection, which asks it itself.
+    pub(crate) fn results_untouched(&self, action: &ActionDigest) -> Result<Vec<ActionResult>> {
         let prefix = action.as_bytes();
         let rows = self.inner.db.rows(Table::Results, prefix, prefix_end(prefix))?;
         rows.map(|row| decode(|| format!("a result of action {action}"), &row?.1)).collect()
@@ -64,6 +71,11 @@ impl Store {
         let failure: FailureRecord = decode(|| format!("the failure of action {action}"), &value)?;
         Ok((now_ms < failure.expires_ms).then_some(failure))
     }
+}
+
+/// A failure as it was recorded.
+pub(crate) fn decode_failure(bytes: &[u8]) -> Result<FailureRecord> {
+    decode(|| "the failure of an action".to_owned(), bytes)
 }
 
 fn encode<T: serde::Serialize>(what: &str, value: &T) -> Result<Vec<u8>> {

@@ -7,7 +7,8 @@
 //! is never repeated, because the kernel may have dropped the data and would report success: the store is poisoned.
 
 use crate::{
-    Error, Result,
+    Error, Lease, Result,
+    collect::Node,
     db::{Changes, Table},
     layout::{create_dir, remove_tree, sync},
     record::{BlobRecord, CHUNK_BYTES, RecordHasher},
@@ -40,13 +41,22 @@ pub(crate) struct Batch<'a> {
     /// Opened before the first write, so that its error state covers all of them.
     file_system: OnceLock<File>,
     pending: Mutex<BTreeMap<BlobDigest, (PathBuf, BlobRecord)>>,
+    /// What the batch adds or finds is not collected while it lives.
+    _lease: Lease,
 }
 
 impl<'a> Batch<'a> {
     pub(crate) fn new(store: &'a Inner) -> Result<Self> {
         let dir = store.temporary();
         store.may_write(&dir, 0)?;
-        Ok(Self { store, dir, next: AtomicU64::new(0), file_system: OnceLock::new(), pending: Mutex::default() })
+        Ok(Self {
+            store,
+            dir,
+            next: AtomicU64::new(0),
+            file_system: OnceLock::new(),
+            pending: Mutex::default(),
+            _lease: store.touches.lease(),
+        })
     }
 
     /// Adds bytes; those that the store or the batch has already cost nothing more than their digest.
@@ -127,7 +137,12 @@ impl<'a> Batch<'a> {
     }
 
     fn has(&self, digest: &BlobDigest) -> Result<bool> {
-        Ok(lock(&self.pending).contains_key(digest) || self.store.db.contains(Table::Blobs, digest.as_bytes())?)
+        // first, so that it is not collected between this look and the end of the batch
+        self.store.touch(Node::Blob(*digest));
+        if lock(&self.pending).contains_key(digest) {
+            return Ok(true);
+        }
+        self.store.db.contains(Table::Blobs, digest.as_bytes())
     }
 
     fn start(&self) -> Result<&File> {

@@ -3,6 +3,7 @@
 use crate::{
     BlobReader, BlobWriter, Error, Result, Store,
     batch::Batch,
+    collect::Node,
     db::{Changes, Table},
     record::BlobRecord,
     store::Inner,
@@ -44,11 +45,13 @@ impl Store {
 
     /// Whether a blob is in the store. A damaged one is not.
     pub fn has(&self, digest: &BlobDigest) -> Result<bool> {
+        self.inner.touch(Node::Blob(*digest));
         self.inner.db.contains(Table::Blobs, digest.as_bytes())
     }
 
     /// How long a blob is; `None` where it is not in the store.
     pub fn size(&self, digest: &BlobDigest) -> Result<Option<u64>> {
+        self.inner.touch(Node::Blob(*digest));
         let record = self.inner.db.get(Table::Blobs, digest.as_bytes())?;
         record.map(|bytes| BlobRecord::size(digest, &bytes)).transpose()
     }
@@ -88,16 +91,27 @@ impl Inner {
     pub(crate) fn blob_record(&self, digest: &BlobDigest) -> Result<BlobRecord> {
         match self.db.get(Table::Blobs, digest.as_bytes())? {
             Some(bytes) => BlobRecord::decode(digest, &bytes),
-            None => Err(Error::Missing { digest: *digest }),
+            None => Err(self.missing(digest)),
         }
+    }
+
+    /// Whether a blob was found damaged before.
+    fn is_damaged(&self, digest: &BlobDigest) -> bool {
+        let key = format!("{DAMAGE}\0{}", digest.hex());
+        self.db.contains(Table::Records, key.as_bytes()).unwrap_or(true)
     }
 
     /// Takes a damaged blob out of service, so that it is never served and can be put again.
     pub(crate) fn quarantine(&self, digest: &BlobDigest, reason: String) -> Error {
         let path = self.layout.blob(digest);
-        // a reader may hold an inode that is out of service already, while the blob has come again
-        if self.blob_record(digest).is_ok_and(|record| check(&path, &record, |_| Ok(())).is_ok()) {
-            return Error::Damaged { digest: *digest, reason };
+        match self.blob_record(digest) {
+            // its file went with its record, a moment after the record was read
+            Err(gone @ (Error::Missing { .. } | Error::Collected { .. })) if !self.is_damaged(digest) => return gone,
+            // a reader may hold an inode that is out of service already, while the blob has come again
+            Ok(record) if check(&path, &record, |_| Ok(())).is_ok() => {
+                return Error::Damaged { digest: *digest, reason };
+            }
+            _ => {}
         }
         tracing::error!(%digest, reason, "a blob is damaged");
         let mut changes = Changes::default();

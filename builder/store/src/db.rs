@@ -8,6 +8,9 @@
 //! | `journal` | sequence number, 8 bytes big-endian | 32 bytes of chain, then the event |
 //! | `records` | kind, a NUL, key | the bytes |
 //!
+//! Kinds of records that the store itself writes: `damage` (how a blob was damaged), `pin` (what a human keeps, and why),
+//! `collected` (when a blob was collected that something names for ever).
+//!
 //! Every write is synced before it returns. A write that fails leaves the engine in a state that must not be written
 //! to again, so the caller poisons the store.
 

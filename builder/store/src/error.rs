@@ -8,6 +8,9 @@ use std::{io, path::PathBuf};
 #[error("{0}")]
 pub struct DatabaseFault(pub(crate) String);
 
+/// What to do about damage.
+const MEND: &str = "mend it with `anneal store scrub`, or build it again";
+
 /// Why the store could not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -122,6 +125,27 @@ pub enum Error {
     Missing {
         /// The blob.
         digest: BlobDigest,
+    },
+    /// A blob was there, and nothing needed it any more.
+    #[error("blob {digest} was collected on {date} by retention; build it again from the revision that it came from")]
+    Collected {
+        /// The blob.
+        digest: BlobDigest,
+        /// When, as a date.
+        date: String,
+    },
+    /// A second collection was asked for.
+    #[error("a collection is under way; wait for its end")]
+    Collecting,
+    /// Something that is kept cannot be followed, so nobody knows what else is to be kept.
+    #[error("nothing was collected: {what} hides what it names ({wrong}), and it is kept for {why}; {MEND}")]
+    Hidden {
+        /// What cannot be read.
+        what: String,
+        /// What is wrong with it.
+        wrong: String,
+        /// What it is kept for.
+        why: String,
     },
     /// A blob's bytes are not what was stored.
     #[error("blob {digest} is damaged: {reason}; it is no longer served, fetch or build it again")]

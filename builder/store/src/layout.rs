@@ -41,7 +41,10 @@ impl Layout {
     pub(crate) fn quarantine(&self) -> PathBuf {
         self.dir.join("quarantine")
     }
-    fn blobs(&self) -> PathBuf {
+    pub(crate) fn modes(&self) -> PathBuf {
+        self.dir.join("modes")
+    }
+    pub(crate) fn blobs(&self) -> PathBuf {
         self.dir.join("blobs/sha256")
     }
     /// A blob's file.
@@ -54,7 +57,7 @@ impl Layout {
     }
     /// The same bytes in an inode of another mode.
     pub(crate) fn moded(&self, digest: &BlobDigest, mode: u32) -> PathBuf {
-        self.dir.join(format!("modes/{mode:04o}/{}", digest.hex()))
+        self.modes().join(format!("{mode:04o}/{}", digest.hex()))
     }
     /// A tree as a directory.
     pub(crate) fn tree(&self, tree: &TreeDigest) -> PathBuf {

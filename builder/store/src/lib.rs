@@ -18,11 +18,15 @@
 //! store if and only if the database says so; files without a record are leftovers that the next put replaces. After a
 //! failed sync the handle refuses to write, because the kernel may report success for data that it has dropped.
 //!
+//! **What is kept.** Nothing is deleted but by a collection (`collect.rs`), which keeps what its caller names as roots,
+//! what is pinned, what is young, and what running work holds a lease on, each with all that it names.
+//!
 //! One process writes; any number may read beside it, each seeing what was acknowledged when it opened.
 
 mod action;
 mod batch;
 mod blob;
+mod collect;
 mod db;
 mod error;
 mod ingest;
@@ -39,6 +43,7 @@ mod writer;
 pub use action::{FailureRecord, RESULTS_MAX};
 pub use anneal_capture::IngestRules;
 pub use blob::DAMAGE;
+pub use collect::{Collection, Gap, KindSize, Lease, Meaning, Node, Pin, RecordMeaning, Root, Survey, Sweep, Swept};
 pub use error::{DatabaseFault, Error, Result};
 pub use ingest::digest_dir;
 pub use reader::BlobReader;

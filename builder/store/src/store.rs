@@ -1,6 +1,6 @@
 //! The handle: opening, and the state that all parts share.
 
-use crate::{Error, Result, db::Changes, db::Db, journal::Head, layout::Layout};
+use crate::{Error, Result, collect::Touches, db::Changes, db::Db, journal::Head, layout::Layout};
 use anneal_content::TreeDigest;
 use std::{
     collections::BTreeSet,
@@ -45,6 +45,7 @@ pub(crate) struct Inner {
     pub(crate) head: Mutex<Option<Head>>,
     pub(crate) making: Mutex<BTreeSet<TreeDigest>>,
     pub(crate) made: Condvar,
+    pub(crate) touches: Arc<Touches>,
     // last: released when everything else is closed
     _lock: Option<File>,
 }
@@ -69,6 +70,7 @@ impl Store {
             head: Mutex::new(head),
             making: Mutex::new(BTreeSet::new()),
             made: Condvar::new(),
+            touches: Arc::default(),
             _lock: lock,
         };
         Ok(Self { inner: Arc::new(inner) })

@@ -7,6 +7,7 @@
 use crate::{
     Error, OpenMode, Result, Store,
     batch::{create, finish},
+    collect::Node,
     layout::{create_dir, remove_tree},
     record::{BlobRecord, CHUNK_BYTES},
     store::{Inner, lock},
@@ -41,6 +42,7 @@ impl Store {
     ///
     /// Made once and kept; several callers may ask for it at the same time.
     pub fn materialize(&self, tree: &TreeDigest) -> Result<PathBuf> {
+        self.inner.touch(Node::Tree(*tree));
         let path = self.inner.layout.tree(tree);
         if path.exists() {
             return Ok(path);

@@ -3,6 +3,7 @@
 
 mod actions;
 mod blobs;
+mod collect;
 mod durability;
 mod full_disk;
 mod journal;
