@@ -2,6 +2,7 @@
 
 use crate::{CandidateId, CandidateStatus, Event, Image, Record, Refusal, State};
 use anneal_content::BlobDigest;
+use std::collections::BTreeSet;
 
 impl State {
     /// Adds a fact that keeps every promise. On a refusal the state is unchanged.
@@ -30,8 +31,18 @@ impl State {
             }
             Event::Decided { candidate, manifest, key_id, .. } => self.may_decide(*candidate, manifest, key_id),
             Event::Published { candidate, .. } => self.may_publish(*candidate),
+            Event::ImagesCollected { manifests } => {
+                manifests.iter().try_for_each(|manifest| self.may_collect(manifest))
+            }
             _ => Ok(()),
         }
+    }
+
+    /// What was published is kept for ever, and what awaits a human until they decide.
+    fn may_collect(&self, manifest: &BlobDigest) -> Result<(), Refusal> {
+        self.image(manifest)?;
+        let needed = self.needed_images(&BTreeSet::new(), u64::MAX).remove(manifest);
+        needed.map_or(Ok(()), |by| Err(Refusal::Needed { manifest: *manifest, by }))
     }
 
     fn may_publish(&self, id: CandidateId) -> Result<(), Refusal> {
@@ -71,6 +82,9 @@ impl State {
     fn ready(&self, manifest: &BlobDigest) -> Result<(), Refusal> {
         let missing = |missing| Refusal::NotReady { manifest: *manifest, missing };
         let image = self.image(manifest)?;
+        if image.collected_ms.is_some() {
+            return Err(Refusal::Collected { manifest: *manifest });
+        }
         match image.verdict {
             None => Err(missing("it was not checked")),
             Some((false, ..)) => Err(missing("its checks did not pass")),

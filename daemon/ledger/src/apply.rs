@@ -70,7 +70,12 @@ impl State {
                     verdict: None,
                     judged_against: None,
                     evidence: Vec::new(),
+                    collected_ms: None,
                 };
+                // One that was collected begins anew: who reads its verdict must find its bytes.
+                if self.images.get(manifest).is_some_and(|known| known.collected_ms.is_some()) {
+                    self.images.remove(manifest);
+                }
                 let image = self.images.entry(*manifest).or_insert(fresh);
                 // The same bytes for another reason (a waiver, say): what refused them may not refuse them now.
                 if self.assembled.insert(*key, *manifest).is_none() && image.failed() {
@@ -134,6 +139,17 @@ impl State {
             }
             Event::Decided { candidate, decision, key_id, statement, .. } => {
                 self.decided(*candidate, *decision, key_id, *statement, at_ms)
+            }
+            Event::ImagesCollected { manifests } => {
+                for manifest in manifests {
+                    self.image_mut(manifest)?;
+                }
+                for manifest in manifests {
+                    self.image_mut(manifest)?.collected_ms = Some(at_ms);
+                    // Whoever asks for it has it built again.
+                    self.assembled.retain(|_, known| known != manifest);
+                }
+                Ok(())
             }
             Event::Published { candidate, evidence, extra_tags } => {
                 let approved = self.candidates.get(candidate).ok_or(Refusal::NoCandidate(*candidate))?.clone();

@@ -325,6 +325,12 @@ pub enum Event {
         /// The signed statement.
         statement: BlobDigest,
     },
+    /// Nothing needed these images any more: their bytes are on their way out of the store. What was found and decided
+    /// about them stays.
+    ImagesCollected {
+        /// The manifests.
+        manifests: Vec<BlobDigest>,
+    },
     /// Tags moved.
     Published {
         /// The candidate.

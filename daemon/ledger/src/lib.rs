@@ -11,6 +11,7 @@ mod admit;
 mod apply;
 mod event;
 mod refusal;
+mod retention;
 mod state;
 mod tasks;
 
@@ -19,5 +20,6 @@ pub use event::{
     PayloadKind, Record, RevisionCause,
 };
 pub use refusal::Refusal;
+pub use retention::{Form, Needed, Reference};
 pub use state::{Approver, Candidate, CandidateStatus, Case, CaseStatus, Failure, Image, Publication, State};
 pub use tasks::{Task, Wanted, WantedImage, next_tasks};

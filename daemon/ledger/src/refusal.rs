@@ -69,6 +69,20 @@ pub enum Refusal {
         /// What is missing.
         missing: &'static str,
     },
+    /// The image's bytes are no longer kept.
+    #[error("image {manifest} was collected by retention; build it again with the catalogue that asks for it")]
+    Collected {
+        /// The manifest.
+        manifest: BlobDigest,
+    },
+    /// An image that is needed cannot be collected.
+    #[error("image {manifest} is not collected: {by}")]
+    Needed {
+        /// The manifest.
+        manifest: BlobDigest,
+        /// What needs it.
+        by: String,
+    },
     /// A publication without an approval.
     #[error("candidate {0} is not approved, so no tag moves")]
     NotApproved(CandidateId),

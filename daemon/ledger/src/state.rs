@@ -123,6 +123,9 @@ pub struct Image {
     pub judged_against: Option<CheckInputs>,
     /// Signed statements.
     pub evidence: Vec<EvidenceRef>,
+    /// Since when its bytes are no longer kept.
+    #[serde(default)]
+    pub collected_ms: Option<u64>,
 }
 
 impl Image {

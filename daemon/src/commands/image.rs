@@ -207,6 +207,7 @@ mod tests {
             verdict: None,
             judged_against: None,
             evidence: Vec::new(),
+            collected_ms: None,
         }
     }
 

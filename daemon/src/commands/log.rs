@@ -191,6 +191,9 @@ pub(super) fn event_text(event: &Event) -> String {
             };
             format!("candidate {candidate} was {word} with key {key_id}")
         }
+        Event::ImagesCollected { manifests } => {
+            format!("{} images that nothing needed were collected: {}", manifests.len(), joined(manifests))
+        }
         Event::Published { candidate, .. } => format!("candidate {candidate} was published"),
     }
 }
