@@ -51,7 +51,7 @@ pub struct AssembledImage {
 }
 
 /// A record that remembers how a set of trees was packed.
-const PACKED: &str = "packed";
+pub(crate) const PACKED: &str = "packed";
 const ROOT_SHELL: &str = "/sbin/nologin";
 
 #[derive(Serialize)]

@@ -45,7 +45,7 @@ pub struct Builder {
 }
 
 /// The kind of the records that remember what a derivation came out as.
-const REALISED: &str = "realised";
+pub(crate) const REALISED: &str = "realised";
 
 impl Builder {
     /// A builder over a store.

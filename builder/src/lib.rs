@@ -24,6 +24,7 @@ mod execute;
 mod layout;
 mod progress;
 mod realise;
+mod retain;
 mod run_image;
 mod script;
 mod sources;
@@ -40,6 +41,7 @@ pub use examine::{Examination, ExamineInput, PreviousRelease};
 pub use execute::{Executed, StepFailure};
 pub use layout::{LayoutImage, read_layout, unpack_layers, write_layout};
 pub use progress::{Phase, Progress, Ran};
+pub use retain::{RECORDS, source_roots};
 pub use run_image::{ImageRun, run_image};
 
 /// The version of what a build can see; a change of it re-keys every build.

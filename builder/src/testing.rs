@@ -21,7 +21,7 @@ pub(crate) struct TestRecord {
     pub(crate) log: BlobDigest,
 }
 
-const TESTED: &str = "tested";
+pub(crate) const TESTED: &str = "tested";
 const TEST_WALL: Duration = Duration::from_secs(15 * 60);
 const TEST_MEMORY: u64 = 2 << 30;
 
