@@ -16,6 +16,7 @@
 //!
 //! Rows go before files, because a blob is in the store if and only if the database says so.
 
+mod ballast;
 mod mark;
 mod pin;
 mod survey;
@@ -29,7 +30,7 @@ pub use sweep::{Sweep, Swept};
 pub use touch::Lease;
 pub(crate) use touch::Touches;
 
-use crate::{Error, Result, Store, db::Table};
+use crate::{Error, OpenMode, Result, Store, db::Table};
 use anneal_content::{BlobDigest, BlobSource as _, Directory};
 
 /// The kind of the records that say when a blob was collected: milliseconds since 1970, 8 bytes.
@@ -71,7 +72,11 @@ impl Store {
 
     /// Begins a collection, or a look at what one would do. Read the roots after this, never before.
     pub fn collection(&self) -> Result<Collection> {
-        Ok(Collection { store: self.clone(), lease: self.inner.touches.collect()? })
+        let lease = self.inner.touches.collect()?;
+        if self.mode() == OpenMode::ReadWrite {
+            self.inner.drop_ballast()?;
+        }
+        Ok(Collection { store: self.clone(), lease })
     }
 
     /// When a blob was collected, milliseconds since 1970; `None` where it never was, or has come again.
@@ -102,6 +107,14 @@ impl crate::store::Inner {
         let key = format!("{COLLECTED}\0{}", digest.hex());
         let value = self.db.get(Table::Records, key.as_bytes())?;
         Ok(value.and_then(|value| value.first_chunk::<8>().copied()).map(u64::from_be_bytes))
+    }
+}
+
+impl Drop for Collection {
+    fn drop(&mut self) {
+        if self.store.mode() == OpenMode::ReadWrite {
+            self.store.inner.take_ballast();
+        }
     }
 }
 

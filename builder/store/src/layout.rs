@@ -38,6 +38,9 @@ impl Layout {
     pub(crate) fn head(&self) -> PathBuf {
         self.dir.join("HEAD")
     }
+    pub(crate) fn ballast(&self) -> PathBuf {
+        self.dir.join("BALLAST")
+    }
     pub(crate) fn quarantine(&self) -> PathBuf {
         self.dir.join("quarantine")
     }

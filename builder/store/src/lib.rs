@@ -10,6 +10,7 @@
 //! DIR/trees/HEX/           a tree as a read-only directory, its files linked to the inodes above
 //! DIR/quarantine/HEX       what a damaged blob's file held
 //! DIR/tmp/                 unfinished work; emptied when a writer opens
+//! DIR/BALLAST              room that is given up where a full disk is to be collected
 //! DIR/BOOT                 the boot in which `trees` and `modes` were made: they are dropped after a restart
 //! ```
 //!

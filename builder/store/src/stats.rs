@@ -34,6 +34,11 @@ pub struct Stats {
 }
 
 impl Store {
+    /// What the file system has left for the store.
+    pub fn free_bytes(&self) -> Result<u64> {
+        self.inner.free_bytes()
+    }
+
     /// Counts everything; reads the whole of the metadata.
     pub fn stats(&self) -> Result<Stats> {
         let mut stats = Stats { events: self.event_count()?, free_bytes: self.inner.free_bytes()?, ..Stats::default() };

@@ -15,7 +15,7 @@ use std::{
 /// What content leaves free on the disk, so that a full store can still take events, be read and be collected.
 pub const RESERVE_BYTES: u64 = 32 << 20;
 /// What records leave free: the database must never run out of space in the middle of its own work.
-const RECORD_RESERVE_BYTES: u64 = RESERVE_BYTES / 2;
+pub(crate) const RECORD_RESERVE_BYTES: u64 = RESERVE_BYTES / 2;
 
 /// What a handle may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +73,9 @@ impl Store {
             touches: Arc::default(),
             _lock: lock,
         };
+        if mode == OpenMode::ReadWrite {
+            inner.take_ballast();
+        }
         Ok(Self { inner: Arc::new(inner) })
     }
 

@@ -87,6 +87,9 @@ pub struct Gap {
     pub why: Vec<String>,
 }
 
+/// The kind of what running work touched.
+pub(super) const IN_USE: &str = "in use";
+
 /// What a thing is kept for: a root where the highest bit is set, else what names it.
 const ROOT: u32 = 1 << 31;
 const NOTHING: u32 = u32::MAX;
@@ -193,14 +196,19 @@ impl Mark {
 
     /// What came after the moment of the mark can still name what was there before it.
     fn follow_other(&mut self, node: &Node, because: u32, follow: &mut Follow<'_>) -> Vec<Node> {
+        // who looked for something that is not there, or never was, is not wronged
+        let is_looked_for = self.root(because).is_some_and(|(kind, _)| *kind == IN_USE);
         if let Node::Blob(digest) = node {
-            self.absent.push((*digest, self.chain(because)));
+            if !is_looked_for {
+                self.absent.push((*digest, self.chain(because)));
+            }
             return Vec::new();
         }
         match follow(node) {
             Ok(named) => return named,
             // what an earlier collection took is no riddle
             Err(Error::Collected { .. }) => {}
+            Err(Error::Missing { digest }) if is_looked_for && digest.as_bytes() == node.bytes() => {}
             Err(error) => self.gap(node, &error, because),
         }
         Vec::new()
@@ -249,7 +257,7 @@ impl Mark {
     }
 
     fn root(&self, because: u32) -> Option<&(&'static str, String)> {
-        self.roots.get((because & !ROOT) as usize).filter(|_| because != NOTHING)
+        self.roots.get((because & !ROOT) as usize).filter(|_| because & ROOT != 0 && because != NOTHING)
     }
 
     /// The kind of the root that the blob with this number is kept for; `None`: it is not kept.

@@ -62,9 +62,18 @@ impl Collection {
         for root in roots {
             mark.hold(root, &mut follow);
         }
-        mark.hold_all(&self.lease.touches().all(), "in use", "running work uses it".to_owned(), &mut follow);
+        mark.hold_all(&self.lease.touches().all(), super::mark::IN_USE, "running work uses it".to_owned(), &mut follow);
         let since_ms = now_ms.saturating_sub(keep_ms);
         self.hold_young(&mut mark, since_ms, now_ms, &mut follow)?;
+        let is_here = |digest: &BlobDigest| self.store.inner.db.contains(Table::Blobs, digest.as_bytes());
+        let mut absent = Vec::new();
+        for (digest, why) in std::mem::take(&mut mark.absent) {
+            // one that came after its row was looked for is there by now
+            if !is_here(&digest)? {
+                absent.push((digest, why));
+            }
+        }
+        mark.absent = absent;
         let mut survey =
             Survey { mark, sizes, blobs: Vec::new(), actions: Vec::new(), now_ms, took: Duration::default() };
         survey.count();

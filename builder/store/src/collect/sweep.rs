@@ -109,7 +109,7 @@ impl Collection {
                 return Ok(condemned);
             }
             let mut follow = |node: &Node| self.named_by(node, meaning);
-            survey.mark.hold_all(&touches.fresh(), "in use", "running work uses it".to_owned(), &mut follow);
+            survey.mark.hold_all(&touches.fresh(), super::mark::IN_USE, "running work uses it".to_owned(), &mut follow);
             if let Some(gap) = survey.mark.gaps.first() {
                 let (what, wrong) = (gap.what.clone(), gap.wrong.clone());
                 return Err(Error::Hidden { what, wrong, why: gap.why.join(", for ") });

@@ -81,6 +81,46 @@ fn a_store_that_fills_its_disk_stops_before_the_reserve_and_can_be_read_and_open
     }
 }
 
+/// Roots of a test: nothing is needed but this.
+fn collect_all_but(store: &Store, kept: &anneal_content::BlobDigest) -> anneal_store::Swept {
+    let meaning = anneal_store::Meaning { document: &|_| None, records: &[] };
+    let root = anneal_store::Root { node: anneal_store::Node::Blob(*kept), kind: "test", why: "a test".to_owned() };
+    let collection = store.collection().unwrap();
+    let survey = collection.survey(vec![root], meaning, 0, u64::MAX).unwrap();
+    let how = anneal_store::Sweep { meaning, remember: &Default::default(), stop: &|| false };
+    collection.sweep(survey, &how).unwrap()
+}
+
+#[test]
+fn a_full_disk_can_be_collected_whoever_filled_it() {
+    let Some(disk) = Disk::new() else { return };
+    let store = writer(disk.path());
+    let mut kept = Vec::new();
+    for others in [false, true, true] {
+        while let Ok(digest) = store.put_blob(&noise(kept.len() as u64, 3 << 20)) {
+            kept.push(digest);
+        }
+        if others {
+            disk.fill();
+        }
+        let (first, last) = (kept[0], kept.len() as u64);
+        assert!(store.put_blob(&noise(last, 3 << 20)).is_err());
+        let swept = collect_all_but(&store, &first);
+        assert!(swept.blobs > 2, "{swept:?}");
+        kept.truncate(1);
+        assert!(store.read_blob(&first, u64::MAX).unwrap() == noise(0, 3 << 20));
+        store.put_blob(&noise(1, 3 << 20)).unwrap();
+        if others {
+            disk.make_room();
+            // the ballast comes back with the next collection
+            collect_all_but(&store, &first);
+        }
+    }
+    drop(store);
+    let store = writer(disk.path());
+    assert!(store.has(&kept[0]).unwrap());
+}
+
 #[test]
 fn a_disk_that_others_filled_refuses_writes_serves_reads_and_recovers() {
     let Some(disk) = Disk::new() else { return };
