@@ -18,12 +18,18 @@ const PATIENCE: Duration = Duration::from_secs(120);
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     socket: PathBuf,
+    patience: Duration,
 }
 
 impl Client {
     /// The daemon at a socket; whether it answers shows with the first request.
     pub(crate) fn new(socket: impl Into<PathBuf>) -> Self {
-        Self { socket: socket.into() }
+        Self { socket: socket.into(), patience: PATIENCE }
+    }
+
+    /// The same, waiting longer for answers.
+    pub(crate) fn patient(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Where the daemon is asked.
@@ -63,9 +69,10 @@ impl Client {
             .build()
             .map_err(|e| Error::Internal(format!("cannot start the client: {e}")))?;
         let answer =
-            runtime.block_on(async { tokio::time::timeout(PATIENCE, self.send(method, path, body, json)).await });
+            runtime.block_on(async { tokio::time::timeout(self.patience, self.send(method, path, body, json)).await });
         let (status, bytes) = answer.map_err(|_| {
-            Error::Unreachable(format!("the daemon at {} did not answer in {PATIENCE:?}", self.socket.display()))
+            let (socket, patience) = (self.socket.display(), self.patience);
+            Error::Unreachable(format!("the daemon at {socket} did not answer in {patience:?}"))
         })??;
         if status.is_success() {
             return Ok(bytes);

@@ -15,6 +15,7 @@ mod output;
 mod patience;
 mod progress;
 mod reconcile;
+mod retention;
 mod run_daemon;
 mod served;
 mod server;

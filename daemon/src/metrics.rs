@@ -33,5 +33,14 @@ pub(crate) fn text(service: &Service) -> Result<String> {
     gauge("store_blobs", "Blobs in the store.", stats.blobs);
     gauge("store_blob_bytes", "Bytes of blobs in the store.", stats.blob_bytes);
     gauge("store_blobs_damaged", "Blobs found damaged.", stats.damaged_blobs);
+    gauge("store_free_bytes", "Bytes that the file system has left for the store.", service.store.free_bytes()?);
+    let facts = *service.collections();
+    gauge("collections", "Collections since the start.", facts.collections);
+    gauge("collections_failed", "Collections since the start that failed.", facts.failures);
+    gauge("collected_blobs", "Blobs collected since the start.", facts.blobs);
+    gauge("collected_bytes", "Bytes collected since the start.", facts.bytes);
+    gauge("collection_wait_ms", "The longest that somebody could have waited for a batch.", facts.longest_wait_ms);
+    gauge("collection_mark_ms", "How long the last collection took to find what is needed.", facts.last_mark_ms);
+    gauge("collection_last_ms", "When the last collection ended, milliseconds since 1970.", facts.last_ms);
     Ok(page)
 }

@@ -2,19 +2,24 @@
 //!
 //! ```text
 //! socket  GET  /v1/state, /v1/progress?after=N, /v1/blob/DIGEST, /v1/overview, /v1/events?from=SEQ
+//!         GET  /v1/store/why/DIGEST
+//!         POST /v1/store/collect, /v1/store/pins, /v1/store/pins/DIGEST/remove
 //!         POST /v1/advisories, /v1/approvers, /v1/approvers/KEY/revoke, /v1/candidates/ID/decision, /v1/catalog/reload
 //! HTTP    GET  /v2/... (the registry), /healthz, /metrics
 //! ```
 
 use crate::{
+    commands::store::{CollectRequest, PinRequest},
     error::{Error, Result, io},
     metrics,
+    retention::{self, Collected, Why},
     service::Service,
 };
 use anneal_api::{ApproverRequest, Failure, ImportAnswer, Overview, RevokeRequest};
 use anneal_attest::{PublicKey, verify_approval};
 use anneal_content::BlobDigest;
 use anneal_ledger::{CandidateId, Decision, Event};
+use anneal_store::Pin;
 use axum::{
     Json, Router,
     body::Bytes,
@@ -79,6 +84,10 @@ pub(crate) fn control(service: Arc<Service>) -> Router {
         .route("/v1/approvers/{key}/revoke", post(revoke))
         .route("/v1/candidates/{id}/decision", post(decide))
         .route("/v1/catalog/reload", post(reload))
+        .route("/v1/store/collect", post(collect))
+        .route("/v1/store/why/{digest}", get(why))
+        .route("/v1/store/pins", post(pin))
+        .route("/v1/store/pins/{digest}/remove", post(unpin))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(service)
 }
@@ -198,6 +207,7 @@ async fn decide(State(service): Shared, Path(id): Path<String>, body: Bytes) -> 
             anneal_attest::Decision::Approve => Decision::Approve,
             anneal_attest::Decision::Reject => Decision::Reject,
         };
+        let _lease = service.store.lease();
         let statement = service.store.put_blob(&body)?;
         service.record(Event::Decided { candidate: id, manifest: candidate.manifest, decision, key_id, statement })?;
         Ok(Json(()))
@@ -207,6 +217,33 @@ async fn decide(State(service): Shared, Path(id): Path<String>, body: Bytes) -> 
 
 async fn reload(State(service): Shared) -> Answer<Json<bool>> {
     blocking(move || Ok(Json(service.reload_catalog()?))).await
+}
+
+async fn collect(State(service): Shared, Json(request): Json<CollectRequest>) -> Answer<Json<Collected>> {
+    blocking(move || {
+        let keep_ms = retention::keep_ms(&service.settings);
+        if request.dry_run {
+            return Ok(Json(retention::ground(&service).dry_run(keep_ms)?));
+        }
+        Ok(Json(retention::collect_and_count(&service, keep_ms)?))
+    })
+    .await
+}
+
+async fn why(State(service): Shared, Path(digest): Path<String>) -> Answer<Json<Why>> {
+    blocking(move || {
+        let keep_ms = retention::keep_ms(&service.settings);
+        Ok(Json(retention::ground(&service).why(&digest.parse()?, keep_ms)?))
+    })
+    .await
+}
+
+async fn pin(State(service): Shared, Json(request): Json<PinRequest>) -> Answer<Json<Pin>> {
+    blocking(move || Ok(Json(retention::pin(&service.store, &request.digest, &request.reason)?))).await
+}
+
+async fn unpin(State(service): Shared, Path(digest): Path<String>) -> Answer<Json<bool>> {
+    blocking(move || Ok(Json(service.store.unpin(&digest.parse()?)?))).await
 }
 
 async fn show_metrics(State(service): Shared) -> Answer<Response> {

@@ -8,6 +8,7 @@ use crate::{
     error::{Error, Result, io},
     keys::Keys,
     progress::Board,
+    retention::Facts,
     settings::Settings,
 };
 use anneal_builder::{BuildRoot, Builder, BuilderConfig};
@@ -55,6 +56,7 @@ pub(crate) struct Service {
     /// Held while the catalogue changes, so that a reload and a remedy don't overwrite each other.
     changing: Mutex<()>,
     stats: Mutex<Option<(Instant, Stats)>>,
+    collections: Mutex<Facts>,
 }
 
 /// How old numbers about the store may be.
@@ -97,6 +99,7 @@ impl Service {
             draining: AtomicBool::new(false),
             changing: Mutex::new(()),
             stats: Mutex::new(None),
+            collections: Mutex::default(),
             settings,
             store,
             keys,
@@ -197,6 +200,7 @@ impl Service {
     /// Makes another catalogue the active one, with the events that say why.
     pub(crate) fn switch_catalog(&self, active: Active, mut events: Vec<Event>, cause: RevisionCause) -> Result<()> {
         let revision = active.catalog.digest()?;
+        let _lease = self.store.lease();
         let blob = self.store.put_blob(&active.catalog.to_json()?)?;
         events.push(Event::CatalogImported { revision, blob, cause });
         self.record_all(events)?;
@@ -211,6 +215,7 @@ impl Service {
         if self.with_state(|state| state.revision.is_some_and(|(known, _)| known == revision)) {
             return Ok(false);
         }
+        let _lease = self.store.lease();
         let blob = self.store.put_blob(&catalog.to_json()?)?;
         self.record(Event::CatalogImported { revision, blob, cause })?;
         Ok(true)
@@ -262,6 +267,11 @@ impl Service {
         let stats = self.store.stats()?;
         *kept = Some((Instant::now(), stats.clone()));
         Ok(stats)
+    }
+
+    /// What collections did since the start.
+    pub(crate) fn collections(&self) -> MutexGuard<'_, Facts> {
+        self.collections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A blob that is known to be small.

@@ -31,6 +31,8 @@ struct File {
     builder_id: Option<String>,
     drain_seconds: Option<u64>,
     retry_seconds: Option<u64>,
+    keep_days: Option<u64>,
+    collect_hours: Option<u64>,
     #[serde(default)]
     mirrors: BTreeMap<String, Vec<String>>,
 }
@@ -96,6 +98,10 @@ pub(crate) struct Settings {
     pub(crate) builder_id: String,
     pub(crate) drain_seconds: u64,
     pub(crate) retry_seconds: u64,
+    /// How long what nothing needs any more is kept.
+    pub(crate) keep_days: u64,
+    /// How often the daemon collects by itself; 0: only when the disk is nearly full.
+    pub(crate) collect_hours: u64,
     pub(crate) mirrors: BTreeMap<String, Vec<String>>,
     pub(crate) server: Option<PathBuf>,
     /// Name, value, origin: for `config show`.
@@ -209,6 +215,8 @@ impl Settings {
         let seconds = |text: &str| text.parse::<u64>().ok();
         let drain_seconds = resolver.pick("drain-seconds", None, file.drain_seconds, 30, u64::to_string, seconds)?;
         let retry_seconds = resolver.pick("retry-seconds", None, file.retry_seconds, 900, u64::to_string, seconds)?;
+        let keep_days = resolver.pick("keep-days", None, file.keep_days, 14, u64::to_string, seconds)?;
+        let collect_hours = resolver.pick("collect-hours", None, file.collect_hours, 24, u64::to_string, seconds)?;
         let server = flags.server.clone().or_else(|| surroundings.variables.get("ANNEAL_SERVER").map(PathBuf::from));
         Ok(Self {
             state,
@@ -222,6 +230,8 @@ impl Settings {
             builder_id,
             drain_seconds,
             retry_seconds,
+            keep_days,
+            collect_hours,
             mirrors: file.mirrors,
             server,
             shown: resolver.shown,

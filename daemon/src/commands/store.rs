@@ -1,15 +1,19 @@
-//! `anneal store`: what is in the store, and whether all of it is still what was put in.
+//! `anneal store`: what is in the store, whether all of it is still what was put in, and what may go.
 
+mod collect;
 mod scrub;
+mod stats;
+
+pub(crate) use collect::{CollectRequest, PinRequest};
 
 use crate::{
     error::{Error, Result},
-    output::{Output, human_bytes},
+    output::Output,
     settings::Settings,
 };
+use anneal_content::BlobDigest;
 use anneal_store::{OpenMode, Store};
 use clap::Subcommand;
-use std::fmt::Write as _;
 
 /// What can be done with the store.
 #[derive(Debug, Subcommand)]
@@ -18,14 +22,41 @@ pub(crate) enum StoreCommand {
     Stats,
     /// Read all of it against its digests; exit 1 where something is damaged or missing
     Scrub,
+    /// Collect what nothing needs; the daemon does so by itself, too
+    Gc {
+        /// Only say what would go, and what everything else is kept for
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Why something is kept; exit 1 where nothing needs it
+    Why {
+        /// A blob, tree or manifest
+        digest: BlobDigest,
+    },
+    /// Keep something, and all that it names, whatever else needs it
+    Pin {
+        /// A blob, tree or manifest
+        digest: BlobDigest,
+        /// Why
+        #[arg(long)]
+        reason: String,
+    },
+    /// Undo a pin
+    Unpin {
+        /// What was pinned
+        digest: BlobDigest,
+    },
 }
 
 /// Performs the command.
 pub(crate) fn run(command: &StoreCommand, settings: &Settings, output: &Output) -> Result<()> {
-    let store = open(settings)?;
     match command {
-        StoreCommand::Stats => stats(&store, output),
-        StoreCommand::Scrub => scrub::scrub(&store, output),
+        StoreCommand::Stats => stats::stats(&open(settings)?, settings, output),
+        StoreCommand::Scrub => scrub::scrub(&open(settings)?, output),
+        StoreCommand::Gc { dry_run } => collect::gc(*dry_run, settings, output),
+        StoreCommand::Why { digest } => collect::why(digest, settings, output),
+        StoreCommand::Pin { digest, reason } => collect::pin(digest, reason, settings, output),
+        StoreCommand::Unpin { digest } => collect::unpin(digest, settings, output),
     }
 }
 
@@ -37,24 +68,4 @@ pub(super) fn open(settings: &Settings) -> Result<Store> {
         return Err(Error::Unreachable(format!("{state} is no state directory; name the daemon's with --state")));
     }
     Ok(Store::open(&dir, OpenMode::ReadOnly)?)
-}
-
-fn stats(store: &Store, output: &Output) -> Result<()> {
-    let stats = store.stats()?;
-    let text = || {
-        let mut text = format!("store {}\n", store.dir().display());
-        let mut line = |name: &str, value: String| {
-            let _ = writeln!(text, "  {name:20} {value}");
-        };
-        line("blobs", format!("{} ({})", stats.blobs, human_bytes(stats.blob_bytes)));
-        line("damaged blobs", stats.damaged_blobs.to_string());
-        line("actions", format!("{} with {} results", stats.actions, stats.results));
-        line("failures", stats.failures.to_string());
-        line("events", stats.events.to_string());
-        line("records", stats.records.to_string());
-        line("trees ready", stats.materialized_trees.to_string());
-        line("free on the disk", human_bytes(stats.free_bytes));
-        text
-    };
-    output.result(text, &stats)
 }

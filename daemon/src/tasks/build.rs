@@ -31,6 +31,8 @@ fn first_line(text: &str) -> &str {
 
 /// Plans, builds and assembles these images of the active catalogue.
 pub(crate) fn build(service: &Service, images: &BTreeSet<ImageName>) -> Result<()> {
+    // What is built, found or put here is named at the latest when the image is assembled.
+    let _lease = service.store.lease();
     let active = service.active();
     let realised = service.builder.realised(&active.derived)?;
     let held = service.with_state(|state| held_derivations(state, now_ms()));

@@ -77,6 +77,7 @@ pub(crate) fn import_advisory(service: &Service, bytes: &[u8]) -> Result<(String
             return Ok((advisory.id, false));
         }
     }
+    let _lease = service.store.lease();
     service.store.put_blob(bytes)?;
     service.record(Event::AdvisoryImported { id: advisory.id.clone(), record })?;
     Ok((advisory.id, true))

@@ -18,6 +18,8 @@ use anneal_ledger::Task;
 
 /// Performs one task, all but building.
 pub(crate) fn perform(service: &Service, task: &Task) -> Result<()> {
+    // From the first blob to the event that names it, nothing of it may be collected.
+    let _lease = service.store.lease();
     match task {
         Task::Publish(candidate) => publish::publish(service, *candidate),
         Task::Match { advisory, record, revision } => respond::match_advisory(service, advisory, *record, *revision),

@@ -132,12 +132,17 @@ fn read_blob(store: &Store, digest: &BlobDigest) -> std::result::Result<Option<u
 /// Everything that the ledger names must be whole; what is already known to be damaged is not told twice.
 fn read_reachable(store: &Store, state: &State, sizes: &BTreeMap<BlobDigest, u64>, report: &mut Report) {
     for (digest, what) in named_blobs(store, state) {
-        if !sizes.contains_key(&digest) {
+        // what was collected is no damage
+        if !sizes.contains_key(&digest) && !matches!(store.collected(&digest), Ok(Some(_))) {
             report.damage.entry(digest.to_string()).or_insert_with(|| format!("{what} is not in the store"));
         }
     }
-    let trees: BTreeSet<TreeDigest> =
-        state.images.values().flat_map(|image| image.packages.iter().map(|package| package.tree)).collect();
+    let trees: BTreeSet<TreeDigest> = state
+        .images
+        .values()
+        .filter(|image| image.collected_ms.is_none())
+        .flat_map(|image| image.packages.iter().map(|package| package.tree))
+        .collect();
     for tree in trees {
         match tree_fault(store, &tree, sizes) {
             None => report.trees += 1,
