@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "all of this is a test")]
 #![allow(clippy::print_stderr, reason = "what was measured is for whoever runs it")]
 
+#[path = "end_to_end/collect.rs"]
+mod collect;
 #[path = "end_to_end/demo.rs"]
 mod demo;
 #[path = "end_to_end/elsewhere.rs"]

@@ -10,7 +10,7 @@ fn direct(command: &mut Command) -> &mut Command {
     command.env("NO_PROXY", "127.0.0.1").env("no_proxy", "127.0.0.1")
 }
 
-fn skopeo_copy(place: &Place, reference: &str, layout: &Path) -> Option<Said> {
+pub(crate) fn skopeo_copy(place: &Place, reference: &str, layout: &Path) -> Option<Said> {
     let mut skopeo = tool("skopeo")?;
     skopeo.args(["copy", "--quiet", "--insecure-policy", "--src-tls-verify=false"]);
     skopeo.arg(format!("docker://{}/{reference}", place.listen)).arg(format!("oci:{}:pulled", layout.display()));
