@@ -41,8 +41,12 @@ pub(crate) fn look_into_others(attack: &Attack) {
         for name in ["root/", "root/..", "cwd/", "fd", "fdinfo", "map_files"] {
             attack.denied(&format!("list /proc/{pid}/{name}"), fs::read_dir(format!("/proc/{pid}/{name}")));
         }
-        for name in ["environ", "mem", "maps", "auxv", "stack", "syscall", "fd/0", "fd/3"] {
+        for name in ["environ", "mem", "maps", "auxv", "stack", "syscall"] {
             attack.denied(&format!("read /proc/{pid}/{name}"), fs::read(format!("/proc/{pid}/{name}")));
+        }
+        // Opened and not read: a pipe would keep whoever reads it waiting.
+        for fd in [0, 1, 2, 3] {
+            attack.denied(&format!("open /proc/{pid}/fd/{fd}"), File::open(format!("/proc/{pid}/fd/{fd}")));
         }
         attack.denied(&format!("list /proc/{pid}/task/{pid}/fd"), fs::read_dir(format!("/proc/{pid}/task/{pid}/fd")));
     }
