@@ -142,6 +142,15 @@ fn a_user_without_a_group_is_told_that_limits_are_not_enforced() {
 }
 
 #[test]
+fn nothing_gets_out_there_and_what_could_harm_a_host_does_where_nothing_holds_it() {
+    let Some(runs) = guest() else { return };
+    let attack = named(runs, "60-attack");
+    let summary = attack.said.iter().find(|line| line.contains("; controls: ")).map_or("", String::as_str);
+    eprintln!("guest: {summary}");
+    assert!(summary.contains(", 0 escaped, ") && summary.ends_with(" 0 dead, 0 for a guest"), "{:#?}", attack.said);
+}
+
+#[test]
 fn what_comes_over_the_console_is_told_apart() {
     let console = "SeaBIOS\nguest: 1-a begins\ntest x::y ... ok\nguest: of its own\nguest: 1-a ended with 3 after 12 s\nnoise\n\
                    guest: 2-b begins\ntest z ... FAILED\n";

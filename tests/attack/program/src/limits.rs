@@ -140,6 +140,8 @@ pub(crate) fn log_flood(attack: &Attack) {
     while written < limit * 4 && std::io::stdout().write_all(&line).is_ok() {
         written += line.len();
     }
+    // What is said begins a line.
+    let _ = std::io::stdout().write_all(b"\n");
     attack.say(false, "write more than the log takes", format!("{written} bytes"));
 }
 

@@ -4,14 +4,21 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "what it prints is what it is for")]
 
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
 use anneal_attack::{KEY, PROGRAM, Row, Suite, table_text};
+
+/// Says where the program that joined the keyring was put.
+const PLACE: &str = "ANNEAL_ATTACK_PLACE";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     if std::env::var_os(KEY).is_none() {
         return under_key(&args);
+    }
+    if let Some(place) = std::env::var_os(PLACE) {
+        let _ = std::fs::remove_dir_all(place);
     }
     let has = |flag: &str| args.iter().any(|arg| arg == flag);
     let ids: Vec<String> = args.iter().filter(|arg| !arg.starts_with('-')).cloned().collect();
@@ -34,20 +41,18 @@ fn report(rows: &[Row], json: bool) -> ExitCode {
     if rows.iter().all(|row| row.holds() && !row.is_dead()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Starts this program again with a key on its session keyring.
+/// Becomes this program once more, with a key on its session keyring. No process is left above it: in a control group that
+/// others are in, no launcher gets groups of its own.
 fn under_key(args: &[String]) -> ExitCode {
-    let start = || -> std::io::Result<std::process::ExitStatus> {
-        let dir = tempfile::tempdir()?;
-        let program = dir.path().join("attack");
+    let start = || -> std::io::Result<std::io::Error> {
+        let dir = tempfile::tempdir()?.keep();
+        let program = dir.join("attack");
         std::fs::write(&program, PROGRAM)?;
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755))?;
-        Command::new(&program).arg("under-key").arg(std::env::current_exe()?).args(args).status()
+        // Returns only if it fails.
+        Ok(Command::new(&program).arg("under-key").arg(std::env::current_exe()?).args(args).env(PLACE, &dir).exec())
     };
-    match start() {
-        Ok(status) => ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(4)),
-        Err(error) => {
-            eprintln!("cannot start under a session keyring: {error}");
-            ExitCode::from(4)
-        }
-    }
+    let (Ok(error) | Err(error)) = start();
+    eprintln!("cannot start under a session keyring: {error}");
+    ExitCode::from(4)
 }
