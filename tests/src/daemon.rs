@@ -65,8 +65,10 @@ impl Daemon {
         let log = place.state.with_extension("daemon.log");
         std::fs::create_dir_all(log.parent().unwrap()).unwrap();
         let file = std::fs::File::options().append(true).create(true).open(&log).unwrap();
-        let mut command = if by.is_empty() { place.command(&["daemon"]) } else { place.through(by, &["daemon"]) };
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).spawn().unwrap();
+        // Its input is a pipe that this process holds, so that it ends with a test that is killed.
+        let words = ["daemon", "--until-input-ends"];
+        let mut command = if by.is_empty() { place.command(&words) } else { place.through(by, &words) };
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(file).spawn().unwrap();
         Self { child, listen: place.listen.clone(), log }
     }
 

@@ -270,15 +270,17 @@ mod tests {
 
     #[test]
     fn a_directory_survives_the_wire_with_its_modes() {
-        let mut dir = Directory::default();
-        dir.files = vec![file("z", 0o4755), file("a", 0o644), file("b", 0o555)];
-        dir.directories = vec![DirectoryNode {
+        let subdirectory = DirectoryNode {
             name: EntryName::new("tmp").unwrap(),
             digest: TreeDigest::from_bytes([1; 32]),
             size: 9,
             mode: 0o1777,
-        }];
-        dir.symlinks = vec![SymlinkNode { name: EntryName::new("link").unwrap(), target: "../x".into() }];
+        };
+        let mut dir = Directory {
+            files: vec![file("z", 0o4755), file("a", 0o644), file("b", 0o555)],
+            directories: vec![subdirectory],
+            symlinks: vec![SymlinkNode { name: EntryName::new("link").unwrap(), target: "../x".into() }],
+        };
         let (bytes, digest) = dir.encode();
         dir.sort();
         assert_eq!(Directory::decode(&digest, &bytes).unwrap(), dir);

@@ -34,7 +34,7 @@ const WAL_BYTES_MAX: u64 = 32 << 20;
 /// How many of the engine's own logs are kept.
 const ENGINE_LOGS: usize = 4;
 /// How often a reader tries again when the writer changes files under it.
-const READER_ATTEMPTS: usize = 5;
+const READER_ATTEMPTS: usize = 50;
 /// How long it waits before that.
 const READER_PAUSE: Duration = Duration::from_millis(20);
 
@@ -98,14 +98,24 @@ impl Db {
     pub(crate) fn open(path: &Path, mode: OpenMode) -> Result<Self> {
         let mut attempt = 1;
         loop {
-            match open_once(path, mode) {
+            let before = tables_of(path);
+            let opened = open_once(path, mode).map_err(|error| fault("open tables", path, error));
+            let error = match opened {
+                // The engine reads the list of tables, then the log. What the writer moves from the one to the other
+                // meanwhile is in neither, though later writes are seen.
+                Ok(_) if mode == OpenMode::ReadOnly && tables_of(path) != before => Error::Database {
+                    operation: "open tables",
+                    path: path.to_owned(),
+                    source: DatabaseFault("the writer changes them again and again; try again".to_owned()),
+                },
                 Ok(inner) => return Ok(Self { inner, path: path.to_owned() }),
-                Err(_) if mode == OpenMode::ReadOnly && attempt < READER_ATTEMPTS => {
-                    std::thread::sleep(READER_PAUSE);
-                    attempt += 1;
-                }
-                Err(error) => return Err(fault("open tables", path, error)),
+                Err(error) => error,
+            };
+            if mode != OpenMode::ReadOnly || attempt == READER_ATTEMPTS {
+                return Err(error);
             }
+            std::thread::sleep(READER_PAUSE);
+            attempt += 1;
         }
     }
 
@@ -206,6 +216,13 @@ fn table_options(table: Table, cache: &Cache) -> Options {
     options.set_write_buffer_size(WRITE_BUFFER_BYTES);
     options.set_compression_type(if table == Table::Blobs { DBCompressionType::None } else { DBCompressionType::Lz4 });
     options
+}
+
+/// Which list of tables is the present one, and how long it is: a change of the tables makes it longer, or another.
+fn tables_of(path: &Path) -> Option<(String, u64)> {
+    let name = std::fs::read_to_string(path.join("CURRENT")).ok()?;
+    let length = std::fs::metadata(path.join(name.trim_end())).ok()?.len();
+    Some((name, length))
 }
 
 fn fault(operation: &'static str, path: &Path, error: rocksdb::Error) -> Error {
