@@ -64,6 +64,7 @@ check: install-build
 	@if command -v cargo-deny >/dev/null; then echo "Licences and sources of crates:"; cargo deny check bans licenses sources; \
 	else echo "cargo-deny is not installed: licences and sources of crates were not checked."; fi
 
+full: export ANNEAL_FULL = 1
 full: check test crash
 
 bench: install-build
