@@ -301,7 +301,9 @@ fn interpreter(handle: &OwnedFd) -> Option<PathBuf> {
         return None;
     }
     let mut head = vec![0; interpreter::HEAD];
-    let length = fs::File::open(through).ok()?.read_at(&mut head, 0).ok()?;
+    // The payload may hold a lease on a file of its own, and whoever then opens it would wait until the kernel breaks that.
+    let file = fs::OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(through).ok()?;
+    let length = file.read_at(&mut head, 0).ok()?;
     interpreter::named(head.get(..length)?)
 }
 

@@ -80,6 +80,7 @@ fn main() {
         ["names-under-signals"] => attempts::names_under_signals(),
         ["look", paths @ ..] => attempts::look(paths),
         ["attempt-flood", processes] => attempts::flood(processes.parse().unwrap()),
+        ["execute-leased", path] => attempts::execute_leased(path),
         ["killed-while-waiting", rounds] => attempts::killed_while_waiting(rounds.parse().unwrap()),
         ["daemon", path] => daemon(path),
         ["beat", path] => beat(path),

@@ -137,6 +137,18 @@ fn a_flood_of_attempts_ends_at_the_wall_limit_and_hides_nothing_else() {
 }
 
 #[test]
+fn a_lease_on_a_script_that_is_executed_keeps_nobody_waiting() {
+    needs_sandbox!();
+    let mut bench = Bench::new();
+    bench.spec.trace = true;
+    bench.spec.limits.wall = patient(Duration::from_secs(1));
+    let start = Instant::now();
+    let (outcome, said) = bench.run(&["execute-leased", "/tmp/script"]).unwrap();
+    assert_eq!((outcome.ended, said.as_str()), (Ended::WallLimit, "leased\n"));
+    assert!(start.elapsed() < bench.spec.limits.wall + patient(GRACE), "{:?}", start.elapsed());
+}
+
+#[test]
 fn a_grandchild_that_is_killed_while_it_waits_for_an_answer_harms_nobody() {
     needs_sandbox!();
     let (outcome, said) = Bench::new().run(&["killed-while-waiting", "200"]).unwrap();

@@ -10,6 +10,7 @@ unsafe extern "C" {
     fn kill(pid: c_int, signal: c_int) -> c_int;
     fn waitpid(pid: c_int, status: *mut c_int, options: c_int) -> c_int;
     fn openat(dir: c_int, path: *const i8, flags: c_int) -> c_int;
+    fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
 }
 
 const NEW_USER: c_int = 0x1000_0000;
@@ -108,6 +109,22 @@ pub(crate) fn flood(processes: usize) {
         // SAFETY: a string that outlives the call.
         unsafe { chmod(path.as_ptr(), 0o4755) };
     }
+}
+
+/// Executes a file that it holds a lease on, so that whoever opens the file has to wait.
+pub(crate) fn execute_leased(path: &str) {
+    const SET_LEASE: c_int = 1024;
+    const WRITE_LEASE: c_int = 1;
+    fs::write(path, "#!/payload\n").unwrap();
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let file = fs::File::open(path).unwrap();
+    // SAFETY: a live descriptor and integers; the last one ignores the signal that asks for the lease back.
+    let leased = unsafe {
+        super::signal(29, 1);
+        fcntl(file.as_raw_fd(), SET_LEASE, WRITE_LEASE)
+    };
+    println!("{}", if leased == 0 { "leased" } else { "no lease" });
+    let _ = std::process::Command::new(path).status();
 }
 
 /// Grandchildren that are killed while they wait for an answer, or just before or after.
