@@ -30,6 +30,9 @@ const BREATH: Duration = Duration::from_millis(20);
 const ENTRIES: u32 = 128;
 /// Bytes of a block in `st_blocks`.
 const BLOCK: u64 = 512;
+/// More directories in each other than this are over the limit of files. Each is found again from the output on, which
+/// takes the longer the deeper it is; what reads outputs refuses far fewer.
+const DEPTH: u32 = 256;
 /// The kernel takes no longer path at once.
 const PATH_LIMIT: usize = 4000;
 
@@ -37,6 +40,7 @@ const PATH_LIMIT: usize = 4000;
 #[derive(Debug)]
 struct Place {
     above: Option<(Rc<Place>, std::ffi::CString)>,
+    depth: u32,
 }
 
 impl Drop for Place {
@@ -57,6 +61,7 @@ struct Walk {
     current: Option<Current>,
     bytes: u64,
     inodes: u64,
+    too_deep: bool,
     /// Files with several names that have been counted.
     linked: BTreeSet<(u64, u64)>,
     spent: Duration,
@@ -129,7 +134,7 @@ impl Meter {
     }
 
     fn begin(&mut self) {
-        let root = Rc::new(Place { above: None });
+        let root = Rc::new(Place { above: None, depth: 0 });
         let waiting = (0..self.outputs.len()).map(|output| (output, root.clone())).collect();
         self.walk = Walk { waiting, ..Walk::default() };
     }
@@ -148,7 +153,7 @@ impl Meter {
                 // A directory that can't be read to its end is left at that; the next walk comes back to it.
                 Some(Err(_)) | None => self.walk.current = None,
             }
-            self.over = self.walk.bytes > self.bytes || self.walk.inodes > self.inodes;
+            self.over = self.walk.bytes > self.bytes || self.walk.inodes > self.inodes || self.walk.too_deep;
             entries += 1;
             if entries % ENTRIES == 0 && until.is_some_and(|until| Instant::now() >= until) {
                 return false;
@@ -179,7 +184,9 @@ fn count(walk: &mut Walk, name: &std::ffi::CStr) {
     let Ok(found) = fstatat(&current.handle, name, AtFlags::AT_SYMLINK_NOFOLLOW) else { return };
     let is_directory = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR;
     if is_directory {
-        let place = Place { above: Some((current.place.clone(), name.to_owned())) };
+        let depth = current.place.depth.saturating_add(1);
+        walk.too_deep |= depth > DEPTH;
+        let place = Place { above: Some((current.place.clone(), name.to_owned())), depth };
         walk.waiting.push((current.output, Rc::new(place)));
     } else if found.st_nlink > 1 && !walk.linked.insert((found.st_dev, found.st_ino)) {
         return;

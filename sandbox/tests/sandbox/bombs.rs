@@ -139,6 +139,19 @@ fn what_fills_an_output_ends_at_its_limit_of_bytes_or_of_files() {
 }
 
 #[test]
+fn an_output_that_is_deeper_than_it_can_be_walked_ends_at_its_limit() {
+    needs_sandbox!();
+    let mut bench = small();
+    bench.spec.limits.wall = patient(Duration::from_secs(60));
+    let output = bench.output("/out");
+    let (outcome, log, took) = explode(&bench, &["deep", "/out"]);
+    // The directory of the test goes by a call for each level.
+    anneal_sandbox::remove_tree(&output).unwrap();
+    assert_eq!(outcome.ended, Ended::OutputLimit, "{log}");
+    assert!(took < patient(Duration::from_secs(3) + GRACE), "{took:?}");
+}
+
+#[test]
 fn what_the_kernel_keeps_of_files_on_disk_is_given_back_and_ends_nothing() {
     needs_sandbox!();
     let mut bench = small();

@@ -57,6 +57,17 @@ fn a_tree_deeper_than_any_path_is_measured_to_its_end() {
 }
 
 #[test]
+fn directories_in_each_other_are_over_the_limit_at_one_more_than_their_number() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut path = dir.path().to_path_buf();
+    path.extend((0..DEPTH).map(|_| "d"));
+    fs::create_dir_all(&path).unwrap();
+    assert!(!meter(dir.path(), 1 << 30, 10_000).look_at_all());
+    fs::create_dir(path.join("d")).unwrap();
+    assert!(meter(dir.path(), 1 << 30, 10_000).look_at_all());
+}
+
+#[test]
 fn a_walk_is_done_in_pieces_and_comes_to_the_same() {
     let dir = tempfile::tempdir().unwrap();
     for number in 0..2000 {
@@ -74,9 +85,9 @@ fn a_walk_is_done_in_pieces_and_comes_to_the_same() {
 
 #[test]
 fn directories_without_end_do_not_exhaust_the_stack() {
-    let mut place = Rc::new(Place { above: None });
+    let mut place = Rc::new(Place { above: None, depth: 0 });
     for _ in 0..1_000_000 {
-        place = Rc::new(Place { above: Some((place, c"d".to_owned())) });
+        place = Rc::new(Place { above: Some((place, c"d".to_owned())), depth: 0 });
     }
     drop(place);
 }

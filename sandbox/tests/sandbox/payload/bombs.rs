@@ -60,6 +60,20 @@ pub(crate) fn explode(kind: &[&str]) {
             }
             println!("escaped: {MOST_FILES} files");
         }
+        // A tree is moved into a new directory again and again: no path to its end is ever taken.
+        ["deep", directory] => {
+            std::env::set_current_dir(directory).unwrap();
+            std::fs::create_dir("inner").unwrap();
+            for levels in 0..MOST_FILES {
+                let deeper = std::fs::create_dir("outer")
+                    .and_then(|()| std::fs::rename("inner", "outer/d"))
+                    .and_then(|()| std::fs::rename("outer", "inner"));
+                if let Err(error) = deeper {
+                    return println!("held: after {levels} levels: {error}");
+                }
+            }
+            println!("escaped: {MOST_FILES} levels");
+        }
         ["flood"] => {
             for _ in 0..3 {
                 // SAFETY: one thread, so nothing is locked in the child.
