@@ -137,7 +137,8 @@ fn devices() -> Vec<Op> {
     ops.push(Op::ReadOnly { at: "/dev".to_owned() });
     for name in DEVICES {
         let path = format!("/dev/{name}");
-        ops.push(Op::Bind { from: path.clone(), at: path, writable: true, devices: true, optional: false });
+        // Read-only keeps the host's file from getting another time; the device behind it takes bytes all the same.
+        ops.push(Op::Bind { from: path.clone(), at: path, writable: false, devices: true, optional: false });
     }
     ops.push(Op::Terminals { at: "/dev/pts".to_owned() });
     ops.push(Op::Tmpfs {

@@ -62,6 +62,19 @@ fn the_machine_that_proc_shows_is_not_this_one() {
 }
 
 #[test]
+fn a_device_takes_bytes_and_the_file_of_the_host_that_it_is_keeps_its_times() {
+    needs_sandbox!();
+    for device in ["null", "zero", "full", "random", "urandom", "tty"] {
+        let said = Bench::new().says(&["touch", &format!("/dev/{device}")]);
+        assert!(said.starts_with("held: touch: Read-only file system"), "{device}: {said}");
+    }
+    for device in ["null", "zero", "urandom"] {
+        let path = format!("/dev/{device}");
+        assert_eq!(Bench::new().says(&["write", &path, "x"]), format!("escaped: write {path}\n"));
+    }
+}
+
+#[test]
 fn two_runs_at_once_see_neither_each_other_nor_each_others_files() {
     needs_sandbox!();
     std::thread::scope(|scope| {
