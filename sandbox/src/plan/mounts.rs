@@ -191,19 +191,14 @@ fn place(index: usize, at: &str, mount: &Placed, upper: Option<String>) -> Vec<O
     match &mount.content {
         Content::Trees(trees) => {
             let base = format!("points/{index}");
-            let mut ops = Vec::new();
-            let points = if mount.points.is_empty() && trees.len() == 1 && index > 0 {
-                None
-            } else {
-                ops.push(Op::Directory { at: base.clone(), mode: 0o755 });
-                ops.extend(points(&base, mount));
-                Some(base)
-            };
-            ops.push(match (trees.as_slice(), points) {
-                ([one], None) => bind(one, false),
+            let mut ops = vec![Op::Directory { at: base.clone(), mode: 0o755 }];
+            ops.extend(points(&base, mount));
+            // One tree is an overlay as well, with nothing but mount points under it: mounted as it is, its files would be
+            // the host's own, with their locks, their watchers, and whoever listens at a socket among them.
+            ops.push(match trees.as_slice() {
                 // A single layer is no overlay; there is nothing but the mount points.
-                ([], Some(base)) if upper.is_none() && index > 0 => bind(&base, false),
-                (_, points) => Op::Overlay { at: at.clone(), lower: trees.clone(), points, upper },
+                [] if upper.is_none() && index > 0 => bind(&base, false),
+                _ => Op::Overlay { at: at.clone(), lower: trees.clone(), points: Some(base), upper },
             });
             ops
         }

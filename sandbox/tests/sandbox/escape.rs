@@ -63,6 +63,23 @@ fn a_payload_sees_no_mount_but_those_of_its_own_sandbox() {
     }
 }
 
+#[test]
+fn a_socket_in_a_declared_tree_leads_to_nobody_on_the_host() {
+    needs_sandbox!();
+    for trees in [1, 2] {
+        let mut bench = Bench::new();
+        let mut sources = vec![bench.tree("one", "file", "1")];
+        sources.extend((1..trees).map(|_| bench.tree("two", "file", "2")));
+        let path = sources[0].join("socket");
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+        bench.mount("/in", MountSource::Trees(sources));
+        let said = bench.says(&["connect-path", "/in/socket"]);
+        assert!(said.starts_with("held"), "{trees} trees: {said}");
+        drop(listener);
+    }
+}
+
 /// Where something is mounted over the root of the host, it can't be taken off again: the sandbox must not start.
 #[test]
 fn a_payload_does_not_start_while_a_mount_stays_above_its_root() {

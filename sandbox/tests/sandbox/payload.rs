@@ -74,6 +74,10 @@ fn main() {
             Ok(_) => println!("escaped: connect {address}"),
             Err(error) => println!("held: connect {address}: {error}"),
         },
+        ["connect-path", path] => match std::os::unix::net::UnixStream::connect(path) {
+            Ok(_) => println!("escaped: connect {path}"),
+            Err(error) => println!("held: connect {path}: {error}"),
+        },
         ["touch", path] => {
             // SAFETY: a string that outlives the call; 280 is utimensat, and no times stand for now.
             verdict("touch", unsafe { syscall(280, -100i64, c(path).as_ptr(), 0i64, 0i64) });
