@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anneal_sandbox_op::ProbeRequest;
 
@@ -14,7 +14,7 @@ const BODY_LIMIT: usize = 64 << 10;
 const RESPONSE_LIMIT: usize = BODY_LIMIT + (16 << 10);
 /// Pause between attempts.
 const PAUSE: Duration = Duration::from_millis(10);
-/// How long one attempt may wait for the next bytes.
+/// How long one attempt may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A response that has a status.
@@ -53,14 +53,22 @@ pub(crate) fn until_answered(
 /// One attempt; `None` if there is no sensible answer yet.
 fn ask(request: &ProbeRequest, patience: Duration) -> Option<(u16, Vec<u8>)> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, request.port));
+    let end = Instant::now() + patience;
     let mut stream = TcpStream::connect_timeout(&address, patience).ok()?;
-    stream.set_read_timeout(Some(patience)).ok()?;
     stream.set_write_timeout(Some(patience)).ok()?;
     let text =
         format!("GET {} HTTP/1.0\r\nHost: localhost:{}\r\nConnection: close\r\n\r\n", request.path, request.port);
     stream.write_all(text.as_bytes()).ok()?;
     let mut response = Vec::new();
-    stream.take(RESPONSE_LIMIT as u64).read_to_end(&mut response).ok()?;
+    let mut part = [0; 4096];
+    while response.len() < RESPONSE_LIMIT {
+        // A payload that answers a byte at a time may not take longer than one that is silent; no time left is an error.
+        stream.set_read_timeout(Some(end.saturating_duration_since(Instant::now()))).ok()?;
+        match stream.read(&mut part).ok()? {
+            0 => break,
+            length => response.extend_from_slice(part.get(..length)?),
+        }
+    }
     parse(&response)
 }
 
@@ -86,6 +94,31 @@ mod tests {
         assert_eq!(parse(&response), Some((204, Vec::new())));
         response.extend(vec![b'x'; BODY_LIMIT + 1]);
         assert_eq!(parse(&response).map(|(_, body)| body.len()), Some(BODY_LIMIT));
+    }
+
+    #[test]
+    fn an_answer_that_comes_a_byte_at_a_time_is_waited_for_no_longer_than_none() {
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            for _ in 0..100 {
+                if stream.write_all(b"H").is_err() {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        });
+        let request = ProbeRequest {
+            port,
+            path: "/".to_owned(),
+            ready_within_ms: 500,
+            stop_signal: libc::SIGTERM,
+            stop_within_ms: 500,
+        };
+        let start = Instant::now();
+        assert!(ask(&request, Duration::from_millis(500)).is_none());
+        assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
     }
 
     #[test]
