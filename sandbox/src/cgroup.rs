@@ -6,13 +6,15 @@
 //! writable. Otherwise there is no group, and the result of each run says what is not enforced. The number of
 //! processes is also a limit of the payload's user, which needs no group.
 //!
-//! A group is named `anneal-<pid>-<start of that process>-<number>`, so that a later start can tell what a
-//! killed launcher has left.
+//! A group is named `anneal-<pid>-<start of that process>-<process namespace>-<number>`, so that a later start can
+//! tell what a killed launcher has left. Groups of launchers in another process namespace are left alone, since from
+//! here nobody can see whether they live.
 
 mod hierarchy;
 
 use std::fs;
 use std::io::{self, Read, Seek};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -174,7 +176,12 @@ fn remove(dir: &Path) -> io::Result<()> {
 /// What the names of this process's groups begin with.
 fn own_prefix() -> String {
     let pid = std::process::id();
-    format!("{PREFIX}{pid}-{}-", start_of(pid).unwrap_or(0))
+    format!("{PREFIX}{pid}-{}-{}-", start_of(pid).unwrap_or(0), process_namespace())
+}
+
+/// The number of the process namespace that this process sees; 0 where `/proc` does not say.
+fn process_namespace() -> u64 {
+    fs::metadata("/proc/self/ns/pid").map_or(0, |namespace| namespace.ino())
 }
 
 /// When a process started, in ticks since boot; tells two processes with the same id apart.
@@ -188,9 +195,11 @@ fn start_of(pid: u32) -> Option<u64> {
 fn is_owned(name: &str) -> bool {
     let mut parts = name.trim_start_matches(PREFIX).split('-');
     let mut number = || parts.next().and_then(|part| part.parse::<u64>().ok());
-    match (number(), number()) {
-        (Some(pid), Some(start)) => u32::try_from(pid).ok().and_then(start_of) == Some(start),
-        // Not a group of ours: leave it alone.
+    match (number(), number(), number()) {
+        (Some(pid), Some(start), Some(namespace)) if namespace == process_namespace() => {
+            u32::try_from(pid).ok().and_then(start_of) == Some(start)
+        }
+        // Not a group of ours, or one whose launcher is out of sight: leave it alone.
         _ => true,
     }
 }
@@ -236,7 +245,9 @@ mod tests {
         let own = format!("{}7", own_prefix());
         assert!(is_owned(&own));
         let pid = std::process::id();
-        assert!(!is_owned(&format!("{PREFIX}{pid}-1-7")), "the same id, but another start");
+        let namespace = process_namespace();
+        assert!(!is_owned(&format!("{PREFIX}{pid}-1-{namespace}-7")), "the same id, but another start");
+        assert!(is_owned(&format!("{PREFIX}{pid}-1-{}-7", namespace + 1)), "a launcher that can't be seen may live");
         assert!(is_owned("anneal-main"), "what is not named as ours is left alone");
     }
 }

@@ -116,7 +116,8 @@ fn a_sweep_kills_what_is_alive_in_the_group_of_a_launcher_that_is_gone() {
         let group = group_of(29);
         let made = group.as_ref().map(|group| {
             // A group as a launcher leaves it that is gone: its process 1 has no such start.
-            let left = group.with_file_name("anneal-1-1-1");
+            let namespace = std::os::unix::fs::MetadataExt::ino(&fs::metadata("/proc/self/ns/pid").unwrap());
+            let left = group.with_file_name(format!("anneal-1-1-{namespace}-1"));
             fs::create_dir(&left).unwrap();
             let mut sleeper =
                 std::process::Command::new(crate::bench::payload()).args(["sleep", "60"]).spawn().unwrap();
