@@ -82,7 +82,6 @@ fn main() {
             // SAFETY: a string that outlives the call; 280 is utimensat, and no times stand for now.
             verdict("touch", unsafe { syscall(280, -100i64, c(path).as_ptr(), 0i64, 0i64) });
         }
-        ["refused"] => refused(),
         ["attempt-each"] => attempts::each(),
         ["names"] => attempts::names(),
         ["names-under-signals"] => attempts::names_under_signals(),
@@ -176,71 +175,6 @@ fn facts() {
         Duration::new(time[0] as u64, time[1] as u32)
     };
     println!("up: {}", up.as_secs());
-}
-
-/// Each of these must be refused.
-fn refused() {
-    let file = "/tmp/file";
-    std::fs::write(file, "x").unwrap();
-    let (path, device) = (c(file), c("/tmp/device"));
-    // SAFETY: strings and buffers live through the calls; the rest are integers.
-    unsafe {
-        verdict("chmod u+s", chmod(path.as_ptr(), 0o4755).into());
-        verdict("chmod g+s", chmod(path.as_ptr(), 0o2755).into());
-        verdict("fchmodat2 u+s", syscall(452, -100i64, path.as_ptr(), 0o4755i64, 0i64));
-        verdict("open with u+s", syscall(2, c("/tmp/made").as_ptr(), 0o101i64, 0o4755i64));
-        verdict("mknod memory", mknod(device.as_ptr(), 0o020666, (1 << 8) | 1).into());
-        verdict("mknod whiteout", mknod(device.as_ptr(), 0o020666, 0).into());
-        verdict("mknod disk", mknod(device.as_ptr(), 0o060666, 254 << 8).into());
-        verdict("unshare user", unshare(0x1000_0000).into());
-        verdict("unshare mount", unshare(0x0002_0000).into());
-        verdict("clone user", syscall(56, 0x1000_0011i64, 0i64, 0i64, 0i64, 0i64));
-        verdict("clone3", syscall(435, 0i64, 0i64));
-        verdict("mount", syscall(165, c("none").as_ptr(), c("/tmp").as_ptr(), c("tmpfs").as_ptr(), 0i64, 0i64));
-        verdict("fsopen", syscall(430, c("tmpfs").as_ptr(), 0i64));
-        verdict("bpf", syscall(321, 0i64, 0i64, 0i64));
-        verdict("io_uring", syscall(425, 1i64, 0i64));
-        verdict("userfaultfd", syscall(323, 0i64));
-        verdict("perf", syscall(298, 0i64, 0i64, 0i64, 0i64, 0i64));
-        verdict("keyctl", syscall(250, 0i64, -3i64, 0i64));
-        verdict("add_key", syscall(248, c("user").as_ptr(), c("x").as_ptr(), c("x").as_ptr(), 1i64, -3i64));
-        verdict("ptrace", syscall(101, 16i64, 1i64, 0i64, 0i64));
-        verdict("netlink audit", socket(16, 3, 9).into());
-        verdict("packet socket", socket(17, 3, 0).into());
-        verdict("vsock", socket(40, 1, 0).into());
-        verdict("alg socket", socket(38, 5, 0).into());
-        verdict("raw socket", socket(2, 3, 1).into());
-        verdict("TIOCSTI", ioctl(0, 0x5412, c("x").as_ptr()).into());
-        verdict("TIOCSTI, high bits", ioctl(0, 0x1_0000_5412, c("x").as_ptr()).into());
-        verdict("setxattr", syscall(188, path.as_ptr(), c("user.x").as_ptr(), c("x").as_ptr(), 1i64, 0i64));
-        verdict("personality", personality(0x0008).into());
-        verdict("setuid 0", syscall(105, 0i64));
-        verdict("chroot", syscall(161, c("/tmp").as_ptr()));
-        verdict("kill process 1", if syscall(62, 1i64, 9i64) == 0 { alive_after_kill() } else { -1 });
-    }
-    for path in ["/proc/sysrq-trigger", "/proc/sys/kernel/core_pattern", "/proc/sys/kernel/hostname", "/proc/self/uid_map", "/dev/new", "/new", "/proc/1/mem"] {
-        let result = std::fs::OpenOptions::new().write(true).create(path == "/dev/new" || path == "/new").open(path);
-        match result {
-            Ok(_) => println!("escaped: write {path}"),
-            Err(error) => println!("held: write {path}: {error}"),
-        }
-    }
-    for path in ["/sys/kernel", "/dev/mem", "/dev/kvm", "/dev/fuse", "/dev/vda", "/proc/1/root/etc", "/proc/1/environ", "/root"] {
-        match std::fs::metadata(path).and_then(|_| std::fs::read_dir(path).map(drop).or_else(|_| std::fs::read(path).map(drop))) {
-            Ok(()) => println!("escaped: read {path}"),
-            Err(error) => println!("held: read {path}: {error}"),
-        }
-    }
-    for path in ["/proc/keys", "/proc/kallsyms", "/proc/modules", "/proc/cmdline", "/proc/partitions"] {
-        let length = std::fs::read(path).map_or(0, |bytes| bytes.len());
-        println!("{}: {path} shows {length} bytes", if length == 0 { "held" } else { "escaped" });
-    }
-}
-
-/// Process 1 ignores a kill from within; being here means that it lives.
-fn alive_after_kill() -> i64 {
-    std::thread::sleep(Duration::from_millis(50));
-    -1
 }
 
 /// Leaves a process behind that writes on and on.
