@@ -150,6 +150,40 @@ fn nothing_gets_out_there_and_what_could_harm_a_host_does_where_nothing_holds_it
     assert!(summary.contains(", 0 escaped, ") && summary.ends_with(" 0 dead, 0 for a guest"), "{:#?}", attack.said);
 }
 
+/// What the build of `sandbox/tests/elsewhere.rs` said.
+fn build_of(said: &str) -> serde_json::Value {
+    let line = said.lines().find_map(|line| line.strip_prefix("elsewhere: "));
+    serde_json::from_str(line.unwrap_or_else(|| panic!("no build was done:\n{said}"))).unwrap()
+}
+
+/// The same build on this machine; none where its program is not known.
+fn build_here() -> Option<serde_json::Value> {
+    let programs = std::fs::read_to_string(std::env::var_os("ANNEAL_TEST_PROGRAMS")?).ok()?;
+    let program = programs.lines().find_map(|line| line.split_once("/sandbox\telsewhere\t"))?.1;
+    let linux = Command::new(top().join("tests/guest/kernel")).output().ok()?.stdout;
+    let busybox = format!("{}/busybox", String::from_utf8_lossy(&linux).trim());
+    let output = Command::new(program).arg("--nocapture").env("ANNEAL_TEST_BUSYBOX", busybox).output().unwrap();
+    Some(build_of(&String::from_utf8_lossy(&output.stderr)))
+}
+
+#[test]
+fn a_build_years_later_on_another_kernel_and_processor_gives_the_same_bytes() {
+    let Some(runs) = guest() else { return };
+    let there = build_of(&named(runs, "70-elsewhere").said.join("\n"));
+    let Some(here) = build_here() else {
+        eprintln!("skipped: the same build on this machine: no ANNEAL_TEST_PROGRAMS (tests/run-phases guest has it)");
+        return;
+    };
+    eprintln!("guest: a build here {here}\nguest: and there {there}");
+    assert_eq!(here["careful"], there["careful"]);
+    // It was another machine at another time, and a build that takes the clock in is seen to do so.
+    for other in ["careless", "kernel", "cpu_model"] {
+        assert_ne!(here[other], there[other], "{other}");
+    }
+    const YEAR_MS: u64 = 365 * 24 * 60 * 60 * 1000;
+    assert!(there["clock_ms"].as_u64().unwrap().abs_diff(here["clock_ms"].as_u64().unwrap()) > YEAR_MS);
+}
+
 #[test]
 fn what_comes_over_the_console_is_told_apart() {
     let console = "SeaBIOS\nguest: 1-a begins\ntest x::y ... ok\nguest: of its own\nguest: 1-a ended with 3 after 12 s\nnoise\n\

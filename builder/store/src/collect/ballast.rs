@@ -8,6 +8,8 @@ use crate::{
 use rustix::fs::{FallocateFlags, fallocate};
 use std::fs::{self, File};
 
+/// What must be free besides, so that a small disk is not made smaller still.
+const PLENTY_BYTES: u64 = 3 * RESERVE_BYTES;
 /// More than a write to the database asks for.
 pub(crate) const BALLAST_BYTES: u64 = RECORD_RESERVE_BYTES + (8 << 20);
 
@@ -15,7 +17,7 @@ impl Inner {
     /// Takes the ballast in where there is plenty of room. Without it everything works but on a disk that is quite full.
     pub(crate) fn take_ballast(&self) {
         let path = self.layout.ballast();
-        let is_plenty = self.free_bytes().is_ok_and(|free_bytes| free_bytes > RESERVE_BYTES + BALLAST_BYTES);
+        let is_plenty = self.free_bytes().is_ok_and(|free_bytes| free_bytes > PLENTY_BYTES + BALLAST_BYTES);
         if path.exists() || !is_plenty {
             return;
         }

@@ -5,7 +5,7 @@ use anneal_store::{Error, IngestRules, OpenMode, Store};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use std::{fs, io::Write as _, path::Path};
 
-const DISK_BYTES: usize = 112 << 20;
+const DISK_BYTES: usize = 176 << 20;
 
 /// A small file system, gone at the end of the test.
 struct Disk(tempfile::TempDir);
