@@ -2,9 +2,14 @@
 
 use crate::error::{Error, Result, io};
 use anneal_recipe::Catalog;
-use std::path::Path;
+use std::{
+    fs::{File, OpenOptions},
+    io::Read as _,
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+};
 
-/// The largest recipe file.
+/// What is read of a recipe file; the parser's own limit, which it reports like any mistake, is lower.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// The most recipe files.
 const FILES_MAX: usize = 100_000;
@@ -30,13 +35,7 @@ pub(crate) fn recipe_files(dir: &Path) -> Result<Vec<(String, String)>> {
             if path.extension().is_none_or(|e| e != "toml") {
                 continue;
             }
-            let size = std::fs::metadata(&path).map_err(io("read", &path))?.len();
-            if size > FILE_BYTES_MAX {
-                let limit = format!("{} has {size} bytes; a recipe has at most {FILE_BYTES_MAX}", path.display());
-                return Err(Error::Input(limit));
-            }
-            let text = std::fs::read_to_string(&path).map_err(io("read", &path))?;
-            files.push((path.display().to_string(), text));
+            files.push((path.display().to_string(), recipe_text(&path)?));
             if files.len() > FILES_MAX {
                 return Err(Error::Input(format!("{} has more than {FILES_MAX} recipes", dir.display())));
             }
@@ -44,4 +43,49 @@ pub(crate) fn recipe_files(dir: &Path) -> Result<Vec<(String, String)>> {
     }
     files.sort();
     Ok(files)
+}
+
+/// Reads one recipe file. A pipe or a device in its place neither blocks nor goes on for ever.
+fn recipe_text(path: &Path) -> Result<String> {
+    let open = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path);
+    let file: File = open.map_err(io("read", path))?;
+    if !file.metadata().map_err(io("read", path))?.is_file() {
+        return Err(Error::Input(format!("{} is not a regular file; a recipe is one", path.display())));
+    }
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(io("read", path))?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        let path = path.display();
+        return Err(Error::Input(format!(
+            "{path} has more than {FILE_BYTES_MAX} bytes, the most that a recipe may have"
+        )));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        Error::Input(format!("{} is not UTF-8 from byte {at} on; a recipe is text", path.display()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_recipe_file_is_named_and_keeps_nobody_waiting() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        nix::unistd::mkfifo(&at("pipe.toml"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", at("zero.toml")).unwrap();
+        std::fs::write(at("bytes.toml"), b"a = '\xff'").unwrap();
+        std::fs::write(at("large.toml"), vec![b'#'; (1 << 20) + 1]).unwrap();
+        for (name, why) in [
+            ("pipe.toml", "not a regular file"),
+            ("zero.toml", "not a regular file"),
+            ("bytes.toml", "not UTF-8 from byte 5"),
+            ("large.toml", "1048576"),
+        ] {
+            let error = recipe_text(&at(name)).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains(why), "{error}");
+        }
+    }
 }

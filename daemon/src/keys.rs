@@ -29,6 +29,12 @@ impl Keys {
         };
         Ok(Self { build: key(Role::Build)?, test: key(Role::Test)?, release: key(Role::Release)? })
     }
+
+    /// The role of the key with this id, if it is one of these.
+    pub(crate) fn role_of(&self, key_id: &str) -> Option<Role> {
+        let all = [(Role::Build, &self.build), (Role::Test, &self.test), (Role::Release, &self.release)];
+        all.into_iter().find(|(_, key)| key.public().id().hex() == key_id).map(|(role, _)| role)
+    }
 }
 
 /// Reads a secret key; a file that others can read is refused.

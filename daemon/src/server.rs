@@ -160,6 +160,12 @@ async fn enroll(State(service): Shared, Json(request): Json<ApproverRequest>) ->
     blocking(move || {
         let key = PublicKey::from_pem(&request.public_key)?;
         let (key_id, name) = (key.id().hex(), request.name);
+        // An approval must be somebody's word whom the daemon can't speak for.
+        if let Some(role) = service.keys.role_of(&key_id) {
+            return Err(Error::Input(format!(
+                "key {key_id} is the daemon's own {role} key; an approver has a key of their own: `anneal key new`"
+            )));
+        }
         if name.trim().is_empty() || name.chars().count() > 200 || name.chars().any(char::is_control) {
             return Err(Error::Input("an approver's name has 1 to 200 characters and no control characters".into()));
         }

@@ -255,6 +255,12 @@ fn only_an_enrolled_key_decides_and_only_about_the_candidate_of_today() {
     let stranger = dir.path().join("stranger.pem");
     place.anneal(&["key", "new", stranger.to_str().unwrap()]).fine();
     place.approve("c1", &stranger).refused(1, &["not an enrolled approver", "anneal key list"]);
+    // The daemon's own keys are nobody's to approve with.
+    let (own, secret) = (dir.path().join("release.pub"), place.state.join("keys/release.pem"));
+    place.anneal(&["key", "export", "release", "-o", own.to_str().unwrap()]).fine();
+    let enroll = ["key", "enroll", own.to_str().unwrap(), "--name", "Nobody"];
+    place.anneal(&enroll).refused(2, &["the daemon's own release key", "anneal key new"]);
+    place.approve("c1", &secret).refused(1, &["not an enrolled approver"]);
     // A newer candidate supersedes.
     let key = place.approver("ada");
     place.feed("one.json", &note_advisory("TEST-2026-1", "1.1"));

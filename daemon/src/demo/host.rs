@@ -52,6 +52,13 @@ pub(super) struct Daemon {
 impl Daemon {
     /// Starts this program's daemon on the demo's state and waits until it answers.
     pub(super) fn start(settings: &Settings) -> Result<Self> {
+        let client = Client::new(settings.state.join("anneal.sock"));
+        if client.answers() {
+            let state = settings.state.display();
+            return Err(Error::Input(format!(
+                "a daemon runs on {state} already; stop it first, or name another state"
+            )));
+        }
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|l| l.local_addr());
         let listen = free.map_err(io("find a free port on", "127.0.0.1"))?.to_string();
         let program = std::env::current_exe().map_err(io("find", "this program"))?;
@@ -67,7 +74,6 @@ impl Daemon {
         }
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log_file);
         let child = command.spawn().map_err(io("start", &program))?;
-        let client = Client::new(settings.state.join("anneal.sock"));
         let mut daemon = Self { child, client, listen, log };
         daemon.wait_until_ready()?;
         Ok(daemon)
