@@ -120,7 +120,8 @@ pub(crate) fn mend(gap: &str) -> &'static str {
 /// What the payload said, by name, and what was not enforced.
 fn look_around() -> Result<(BTreeMap<String, String>, Outcome)> {
     let failed = |source: std::io::Error| Error::Launch { action: "make a directory", source };
-    let pattern = std::env::temp_dir().join("anneal-check-XXXXXX");
+    // Six of them are what the call puts a name of its own for.
+    let pattern = std::env::temp_dir().join(format!("anneal-check-{}", "X".repeat(6)));
     let dir = nix::unistd::mkdtemp(&pattern).map_err(|errno| failed(errno.into()))?;
     let result = look_from(&dir);
     remove_tree(&dir)?;
