@@ -26,8 +26,6 @@ pub enum CgroupKind {
 pub enum IdMode {
     /// A user that no other run had at the same time.
     Own,
-    /// A subordinate user of the caller's.
-    Subuid,
     /// The caller's own user, which other runs of the same caller share.
     Shared,
 }
