@@ -4,7 +4,12 @@
 use crate::registry::skopeo_copy;
 use anneal_tests::{Daemon, Notes, Place, note_advisory, scratch, sha256, wait_for};
 use serde_json::Value;
-use std::{collections::BTreeSet, fs, path::Path, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -43,16 +48,20 @@ fn pulls(place: &Place, manifest: &str, into: &Path) {
     }
 }
 
+/// A daemon that keeps nothing for being young, an approver's key, and the first candidate with its manifest.
+fn begun(place: &Place) -> (Daemon, PathBuf, (String, String)) {
+    let daemon = Daemon::start(place, &["env", "ANNEAL_KEEP_DAYS=0"]);
+    place.anneal(&["build", "--quiet"]).fine();
+    let key = place.approver("ada");
+    (daemon, key, other_than(place, ""))
+}
+
 #[test]
 fn what_was_published_stays_what_was_rejected_goes_and_a_catalogue_brings_it_back() {
     let dir = scratch();
     let notes = Notes::ready(dir.path());
     let place = &notes.place;
-    // nothing is kept for being young
-    let daemon = Daemon::start(place, &["env", "ANNEAL_KEEP_DAYS=0"]);
-    place.anneal(&["build", "--quiet"]).fine();
-    let key = place.approver("ada");
-    let (first, released) = other_than(place, "");
+    let (daemon, key, (first, released)) = begun(place);
     publish(place, &first, &key);
     place.feed("advisory.json", &note_advisory("TEST-2026-1", "1.1"));
     let (fixed, patched) = other_than(place, &released);
@@ -121,10 +130,7 @@ fn a_pin_keeps_a_rejected_image_until_it_is_removed() {
     let dir = scratch();
     let notes = Notes::ready(dir.path());
     let place = &notes.place;
-    let daemon = Daemon::start(place, &["env", "ANNEAL_KEEP_DAYS=0"]);
-    place.anneal(&["build", "--quiet"]).fine();
-    let key = place.approver("ada");
-    let (first, manifest) = other_than(place, "");
+    let (daemon, key, (first, manifest)) = begun(place);
     place.anneal(&["candidate", "reject", &first, "--key", key.to_str().unwrap()]).fine();
     notes.edit("/usr/share/note/note.txt\"',\n  'install", "/usr/share/note/other.txt\"',\n  'install");
     notes.edit(
