@@ -55,9 +55,8 @@ impl Builder {
             roots.push(Root { node: Node::Blob(package.sha256), kind: "build root", why });
         }
         let realised = self.realised(derived)?;
-        let name_of = |id: &DerivationId| derived.ids.iter().find(|(_, known)| *known == id).map(|(name, _)| name);
-        for (id, realised) in &realised {
-            let name = name_of(id).map_or_else(|| id.to_string(), ToString::to_string);
+        for (name, id) in &derived.ids {
+            let Some(realised) = realised.get(id) else { continue };
             let why = format!("the build of {name} in the active catalogue");
             roots.push(Root { node: Node::Action(realised.action), kind: "builds", why });
         }

@@ -9,13 +9,12 @@
 //! ```
 
 use crate::{
-    commands::store::{CollectRequest, PinRequest},
     error::{Error, Result, io},
     metrics,
     retention::{self, Collected, Why},
     service::Service,
 };
-use anneal_api::{ApproverRequest, Failure, ImportAnswer, Overview, RevokeRequest};
+use anneal_api::{ApproverRequest, CollectRequest, Failure, ImportAnswer, Overview, PinRequest, RevokeRequest};
 use anneal_attest::{PublicKey, verify_approval};
 use anneal_content::BlobDigest;
 use anneal_ledger::{CandidateId, Decision, Event};

@@ -3,7 +3,7 @@
 //! Every answer is JSON; an error is a [`Failure`] with the exit code that the command ends with. The state itself is
 //! [`anneal_ledger::State`], so that a command reads the same whether it asks a daemon or a state directory.
 
-use anneal_content::{DerivationId, ImageName};
+use anneal_content::{BlobDigest, DerivationId, ImageName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -28,6 +28,22 @@ pub struct ApproverRequest {
 /// Withdraws an approver's key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RevokeRequest {
+    /// Why.
+    pub reason: String,
+}
+
+/// Asks the daemon to collect what nothing needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CollectRequest {
+    /// Only to say what would go.
+    pub dry_run: bool,
+}
+
+/// Asks the daemon to keep something until it is unpinned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PinRequest {
+    /// What is kept, with all that it names.
+    pub digest: BlobDigest,
     /// Why.
     pub reason: String,
 }

@@ -4,8 +4,6 @@ mod collect;
 mod scrub;
 mod stats;
 
-pub(crate) use collect::{CollectRequest, PinRequest};
-
 use crate::{
     error::{Error, Result},
     output::Output,

@@ -1,7 +1,7 @@
 //! The daemon collects by itself: on a schedule, and sooner where the disk is nearly full. It also notes each day how
 //! large the store is, from which its growth is told.
 
-use super::{collect, keep_ms};
+use super::{DAY_MS, collect, keep_ms};
 use crate::{
     error::Result,
     service::{Service, now_ms},
@@ -19,7 +19,6 @@ const NEAR_KEEP_MS: u64 = 60 * 60 * 1000;
 /// After a collection that did not help, the next one waits.
 const PAUSE_MS: u64 = 10 * 60 * 1000;
 const HOUR_MS: u64 = 60 * 60 * 1000;
-const DAY_MS: u64 = 24 * HOUR_MS;
 /// The kind of the records of sizes by day, and how many days are kept.
 const SIZES: &str = "size";
 const DAYS_MAX: usize = 400;

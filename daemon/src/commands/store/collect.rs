@@ -10,27 +10,13 @@ use crate::{
     settings::Settings,
     view::daemon,
 };
+use anneal_api::{CollectRequest, PinRequest};
 use anneal_content::BlobDigest;
 use anneal_store::{OpenMode, Pin, Store};
-use serde::{Deserialize, Serialize};
 use std::{fmt::Write as _, time::Duration};
 
 /// How long a collection may take before the command stops waiting for it.
 const PATIENCE: Duration = Duration::from_secs(60 * 60);
-
-/// Asks the daemon to collect.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(crate) struct CollectRequest {
-    /// Only to say what would go.
-    pub(crate) dry_run: bool,
-}
-
-/// Asks the daemon to pin.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct PinRequest {
-    pub(crate) digest: BlobDigest,
-    pub(crate) reason: String,
-}
 
 /// What a collection would do, from the daemon where one answers, else from the state directory.
 pub(super) fn look(settings: &Settings) -> Result<Collected> {
