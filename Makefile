@@ -67,7 +67,7 @@ check: install-build
 full: export ANNEAL_FULL = 1
 full: check test crash
 
-bench: install-build
+bench: install-bench
 	@echo "Measuring; close other programs."
 	@tests/bench $(ARGS)
 

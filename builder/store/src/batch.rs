@@ -31,6 +31,12 @@ use std::{
 
 /// Up to so many files or directories are synced one by one; more, with one `syncfs`.
 const SYNC_EACH_MAX: usize = 8;
+/// Room for a whole small file.
+const READ_BYTES: usize = 64 << 10;
+/// Temporaries beyond the first few are spread over so many directories, since each is locked while a file is made in it.
+const LANES: u64 = 4;
+/// The first few.
+const UNSPREAD: u64 = 64;
 
 /// Blobs on their way into the store; any thread may add. Dropped without [`Batch::commit`], it leaves nothing.
 #[derive(Debug)]
@@ -69,7 +75,7 @@ impl<'a> Batch<'a> {
             return Ok((digest, size));
         }
         let path = self.temporary(size)?;
-        let written = create(&path).and_then(|mut file| {
+        let written = create_in_lane(&path).and_then(|mut file| {
             file.write_all(bytes).map_err(|e| self.write_error(&path, e))?;
             finish(&file, &path, mode)
         });
@@ -98,7 +104,7 @@ impl<'a> Batch<'a> {
         let path = self.temporary(buffer.len() as u64)?;
         let mut hasher = RecordHasher::default();
         let mut copy = || {
-            let mut file = create(&path)?;
+            let mut file = create_in_lane(&path)?;
             while !buffer.is_empty() {
                 hasher.update(&buffer);
                 if hasher.size() > limit {
@@ -157,7 +163,9 @@ impl<'a> Batch<'a> {
 
     fn temporary(&self, bytes: u64) -> Result<PathBuf> {
         self.start()?;
-        let path = self.dir.join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let lane = (number >= UNSPREAD).then(|| self.dir.join(format!("lane{}", number % LANES)));
+        let path = lane.as_ref().unwrap_or(&self.dir).join(number.to_string());
         self.store.may_write(&path, bytes)?;
         Ok(path)
     }
@@ -206,6 +214,8 @@ impl Drop for Batch<'_> {
 /// Replaces the buffer by up to `count` bytes; fewer only at the end.
 fn read_some(reader: &mut dyn Read, count: u64, buffer: &mut Vec<u8>) -> std::io::Result<()> {
     buffer.clear();
+    // without room the first reads are of a few bytes each
+    buffer.reserve(READ_BYTES);
     reader.take(count).read_to_end(buffer).map(|_| ())
 }
 
@@ -213,6 +223,17 @@ fn read_some(reader: &mut dyn Read, count: u64, buffer: &mut Vec<u8>) -> std::io
 pub(crate) fn create(path: &Path) -> Result<File> {
     let opened = OpenOptions::new().write(true).create_new(true).open(path);
     opened.map_err(Error::io("create", path))
+}
+
+/// Opens a fresh file whose directory may not be there yet.
+fn create_in_lane(path: &Path) -> Result<File> {
+    match (create(path), path.parent()) {
+        (Err(Error::Io { source, .. }), Some(lane)) if source.kind() == std::io::ErrorKind::NotFound => {
+            create_dir(lane)?;
+            create(path)
+        }
+        (opened, _) => opened,
+    }
 }
 
 /// Gives an inode the mode and the time that all of its kind have.

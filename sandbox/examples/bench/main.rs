@@ -5,7 +5,6 @@
 //! beside the clock for the same reason. As root, everything is measured once more as an ordinary user.
 
 mod contender;
-mod numbers;
 mod report;
 mod roots;
 mod series;

@@ -2,9 +2,8 @@
 
 use std::io::{self, Write};
 
+use anneal_measure::{Machine, Paired, Percentiles, Sample, percentiles};
 use serde::{Deserialize, Serialize};
-
-use crate::numbers::{Paired, Percentiles, Sample, percentiles};
 
 /// The times of one contender.
 #[derive(Debug, Serialize, Deserialize)]
@@ -53,15 +52,10 @@ pub(crate) struct Measured {
 pub(crate) fn json(measured: &[Measured]) -> io::Result<String> {
     #[derive(Serialize)]
     struct Whole<'a> {
-        kernel: String,
-        processors: usize,
+        machine: Machine,
         users: &'a [Measured],
     }
-    let whole = Whole {
-        kernel: nix::sys::utsname::uname().map(|n| n.release().to_string_lossy().into_owned()).unwrap_or_default(),
-        processors: std::thread::available_parallelism().map_or(0, Into::into),
-        users: measured,
-    };
+    let whole = Whole { machine: Machine::this(), users: measured };
     Ok(format!("{}\n", serde_json::to_string_pretty(&whole)?))
 }
 

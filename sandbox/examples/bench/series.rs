@@ -4,10 +4,10 @@ use std::io;
 use std::path::Path;
 use std::time::Instant;
 
+use anneal_measure::{Sample, cpu, milliseconds, paired};
 use anneal_sandbox::Pool;
 
 use crate::contender::Contender;
-use crate::numbers::{Sample, cpu, milliseconds, paired};
 use crate::report::{AtOnce, Measured, Row};
 use crate::roots::{LARGE, SMALL};
 

@@ -22,6 +22,7 @@ const EDGES: &[(&str, &str, &[&str])] = &[
     ("sandbox-init", "sandbox/init", &["sandbox-op"]),
     ("embed", "sandbox/embed", &[]),
     ("sandbox", "sandbox", &["sandbox-op", "embed"]),
+    ("measure", "tests/measure", &[]),
     ("attack-program", "tests/attack/program", &[]),
     ("attack", "tests/attack", &["sandbox", "embed"]),
     ("builder", "builder", &["content", "recipe", "fetch", "store", "plan", "oci", "checks", "attest", "sandbox"]),

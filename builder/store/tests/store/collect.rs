@@ -2,7 +2,6 @@
 
 mod interleaved;
 mod killed;
-mod million;
 
 use crate::{fresh, noise, told};
 use anneal_content::{ActionDigest, ActionResult, BlobDigest, OutputName, TreeDigest};

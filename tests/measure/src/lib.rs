@@ -1,4 +1,6 @@
-//! Percentiles, and what pairs say about a ratio.
+//! What a measurement says: percentiles, and what pairs say about a ratio.
+//!
+//! The measurements themselves are examples of the crates that they measure; `tests/bench` calls them.
 
 use std::time::Duration;
 
@@ -8,36 +10,45 @@ use serde::{Deserialize, Serialize};
 
 /// One run: time on the clock and processor time, of this process and of all children that were waited for.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Sample {
-    pub(crate) wall: f64,
-    pub(crate) cpu: f64,
+pub struct Sample {
+    /// Milliseconds on the clock.
+    pub wall: f64,
+    /// Milliseconds of processors.
+    pub cpu: f64,
 }
 
 /// Milliseconds that half, nine of ten, and 99 of 100 runs stay below.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Percentiles {
-    pub(crate) p50: f64,
-    pub(crate) p90: f64,
-    pub(crate) p99: f64,
+pub struct Percentiles {
+    /// Of half.
+    pub p50: f64,
+    /// Of nine of ten.
+    pub p90: f64,
+    /// Of 99 of 100.
+    pub p99: f64,
 }
 
 /// What pairs of runs, one of each kind right after the other, say about their ratio.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Paired {
-    pub(crate) pairs: usize,
-    /// The first's median over the second's, and the same of the 99th percentiles.
-    pub(crate) p50: f64,
-    pub(crate) p99: f64,
-    /// The median of the pairs' ratios, and the bounds between which it lies in 95 of 100 repetitions.
-    pub(crate) median: f64,
-    pub(crate) low: f64,
-    pub(crate) high: f64,
+pub struct Paired {
+    /// How many pairs.
+    pub pairs: usize,
+    /// The first's median over the second's.
+    pub p50: f64,
+    /// The same of the 99th percentiles.
+    pub p99: f64,
+    /// The median of the pairs' ratios.
+    pub median: f64,
+    /// The bound below which it lies in 2.5 of 100 repetitions.
+    pub low: f64,
+    /// The bound above which it lies in 2.5 of 100 repetitions.
+    pub high: f64,
     /// The share of pairs in which the first took no longer.
-    pub(crate) quicker: f64,
+    pub quicker: f64,
 }
 
 /// Processor time of this process and of its children that were waited for, in milliseconds.
-pub(crate) fn cpu() -> f64 {
+pub fn cpu() -> f64 {
     [UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN]
         .into_iter()
         .filter_map(|who| getrusage(who).ok())
@@ -45,7 +56,8 @@ pub(crate) fn cpu() -> f64 {
         .sum()
 }
 
-pub(crate) fn milliseconds(time: Duration) -> f64 {
+/// A time in milliseconds.
+pub fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
 
@@ -60,13 +72,14 @@ fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
     values
 }
 
-pub(crate) fn percentiles(values: impl Iterator<Item = f64>) -> Percentiles {
+/// The percentiles of some values.
+pub fn percentiles(values: impl Iterator<Item = f64>) -> Percentiles {
     let sorted = sorted(values);
     Percentiles { p50: at(&sorted, 0.5), p90: at(&sorted, 0.9), p99: at(&sorted, 0.99) }
 }
 
 /// Compares times on the clock, run by run.
-pub(crate) fn paired(first: &[Sample], second: &[Sample]) -> Paired {
+pub fn paired(first: &[Sample], second: &[Sample]) -> Paired {
     let (ours, theirs) = (percentiles(first.iter().map(|s| s.wall)), percentiles(second.iter().map(|s| s.wall)));
     let ratios = sorted(first.iter().zip(second).map(|(a, b)| a.wall / b.wall));
     let pairs = ratios.len();
@@ -80,5 +93,25 @@ pub(crate) fn paired(first: &[Sample], second: &[Sample]) -> Paired {
         low: at(&ratios, (0.5 - spread).max(0.0)),
         high: at(&ratios, (0.5 + spread).min(1.0)),
         quicker: ratios.iter().filter(|ratio| **ratio <= 1.0).count() as f64 / pairs.max(1) as f64,
+    }
+}
+
+/// The machine that something was measured on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// The kernel's release.
+    pub kernel: String,
+    /// Processors that this process may use.
+    pub processors: usize,
+}
+
+impl Machine {
+    /// This one.
+    pub fn this() -> Self {
+        let name = nix::sys::utsname::uname();
+        Self {
+            kernel: name.map(|name| name.release().to_string_lossy().into_owned()).unwrap_or_default(),
+            processors: std::thread::available_parallelism().map_or(0, Into::into),
+        }
     }
 }
