@@ -6,10 +6,13 @@ use crate::{
     store::Inner,
 };
 use anneal_content::BlobDigest;
+use rustix::{
+    buffer::spare_capacity,
+    io::{pread, retry_on_intr},
+};
 use std::{
     fs::File,
     io::{self, Read},
-    os::unix::fs::FileExt as _,
     sync::Arc,
 };
 
@@ -86,14 +89,25 @@ impl BlobReader {
         Ok(Some(bytes))
     }
 
+    /// The next bytes, as [`BlobReader::next_chunk`], for a caller that keeps them.
+    pub fn take_chunk(&mut self) -> Result<Option<Vec<u8>>> {
+        let before = self.at;
+        let Some(given) = self.next_chunk()?.map(<[u8]>::len) else { return Ok(None) };
+        let from = usize::try_from(before % CHUNK_BYTES).unwrap_or_default();
+        self.loaded = None;
+        let mut chunk = std::mem::take(&mut self.chunk);
+        chunk.truncate(from + given);
+        chunk.drain(..from);
+        Ok(Some(chunk))
+    }
+
     fn load(&mut self, index: u64) -> Result<()> {
         self.loaded = None;
         let start = index * CHUNK_BYTES;
         let len = CHUNK_BYTES.min(self.record.size.saturating_sub(start));
-        self.chunk.resize(usize::try_from(len).unwrap_or_default(), 0);
-        match self.file.read_exact_at(&mut self.chunk, start) {
-            Ok(()) => {}
-            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
+        match read_at(&self.file, start, usize::try_from(len).unwrap_or_default(), &mut self.chunk) {
+            Ok(true) => {}
+            Ok(false) => {
                 return Err(self.store.quarantine(&self.digest, format!("it ends in chunk {index}")));
             }
             Err(e) => return Err(Error::io("read", &self.store.layout.blob(&self.digest))(e)),
@@ -105,6 +119,21 @@ impl BlobReader {
         self.loaded = Some(index);
         Ok(())
     }
+}
+
+/// Replaces the buffer by the bytes of a file from an offset on; says whether there were as many.
+fn read_at(file: &File, offset: u64, count: usize, buffer: &mut Vec<u8>) -> io::Result<bool> {
+    buffer.clear();
+    buffer.reserve_exact(count);
+    while buffer.len() < count {
+        let at = offset + buffer.len() as u64;
+        // the spare room is not filled with zeros first
+        if retry_on_intr(|| pread(file, spare_capacity(buffer), at))? == 0 {
+            return Ok(false);
+        }
+    }
+    buffer.truncate(count);
+    Ok(true)
 }
 
 /// A part of a chunk; empty where it is not in it, which its callers rule out.

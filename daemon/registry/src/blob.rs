@@ -1,7 +1,7 @@
 //! Blobs, streamed from the store in checked chunks.
 //!
-//! Each chunk is read on a thread for blocking work, and only when the connection has taken the one before. A client
-//! that reads slowly holds memory for a chunk or two, and no thread.
+//! Each chunk is read and checked on a thread for blocking work while the connection sends the one before, no further
+//! ahead. A client that reads slowly holds memory for a few chunks, and no thread.
 
 use crate::{
     answer::Answer,
@@ -21,7 +21,7 @@ use futures_util::{StreamExt as _, stream};
 use std::{io, sync::Arc};
 use tokio::{
     sync::{OwnedSemaphorePermit, TryAcquireError},
-    task::spawn_blocking,
+    task::{JoinHandle, spawn_blocking},
 };
 
 /// The most blobs that are sent at a time; each takes up to 3 MiB of memory.
@@ -116,9 +116,10 @@ async fn open(
         Ok(Err(error)) => return Err(unservable(digest, error)),
         Err(error) => return Err(unservable(digest, error)),
     };
-    let rest = stream::try_unfold(download, move |download| async move {
-        match spawn_blocking(move || next(download)).await {
-            Ok(Ok(step)) => Ok(step),
+    let rest = stream::try_unfold(ahead(download), move |coming| async move {
+        match coming.await {
+            Ok(Ok(Some((chunk, download)))) => Ok(Some((chunk, ahead(download)))),
+            Ok(Ok(None)) => Ok(None),
             // an error in the stream makes the server close the connection short of the length it promised
             Ok(Err(error)) => Err(broken(digest, error)),
             Err(error) => Err(broken(digest, error)),
@@ -127,9 +128,16 @@ async fn open(
     Ok(Body::from_stream(stream::once(async { Ok::<_, io::Error>(chunk) }).chain(rest)))
 }
 
-/// The next chunk, and the download from there on; `None` at the end.
-fn next(mut download: Download) -> anneal_store::Result<Option<(Bytes, Download)>> {
-    let chunk = download.reader.next_chunk()?.map(Bytes::copy_from_slice);
+/// A chunk with what comes after it; `None` at the end.
+type Step = anneal_store::Result<Option<(Bytes, Download)>>;
+
+/// Begins to read the next chunk.
+fn ahead(download: Download) -> JoinHandle<Step> {
+    spawn_blocking(move || next(download))
+}
+
+fn next(mut download: Download) -> Step {
+    let chunk = download.reader.take_chunk()?.map(Bytes::from);
     Ok(chunk.map(|chunk| (chunk, download)))
 }
 
