@@ -32,6 +32,8 @@ struct Args {
     /// One of the two parts alone.
     only: Option<Part>,
     json: Option<PathBuf>,
+    /// The program, to start it over very many blobs.
+    daemon: Option<PathBuf>,
     /// Where stores are made: on a disk, since what is measured is durable.
     dir: PathBuf,
 }
@@ -74,7 +76,7 @@ fn say(line: &str) -> Result<()> {
 }
 
 fn arguments(words: &[&str]) -> Result<Args> {
-    let mut args = Args { quick: false, only: None, json: None, dir: "/var/tmp".into() };
+    let mut args = Args { quick: false, only: None, json: None, daemon: None, dir: "/var/tmp".into() };
     let mut words = words.iter();
     while let Some(word) = words.next() {
         match *word {
@@ -87,10 +89,11 @@ fn arguments(words: &[&str]) -> Result<Args> {
                 }
             }
             "--json" => args.json = Some(words.next().ok_or("--json needs a file")?.into()),
+            "--daemon" => args.daemon = Some(words.next().ok_or("--daemon needs a program")?.into()),
             "--dir" => args.dir = words.next().ok_or("--dir needs a directory")?.into(),
             other => {
                 return Err(format!(
-                    "{other} is unknown; expected --quick, --only PART, --json FILE or --dir DIRECTORY"
+                    "{other} is unknown; expected --quick, --only PART, --json FILE, --daemon PROGRAM or --dir DIRECTORY"
                 )
                 .into());
             }
@@ -110,7 +113,8 @@ fn measure(args: &Args) -> Result<()> {
     let machine = Machine::this();
     let wanted = |part| args.only.is_none_or(|only| only == part);
     let take_in = wanted(Part::TakeIn).then(|| take_in::measure(place.path(), args.quick)).transpose()?;
-    let many = wanted(Part::Many).then(|| many::measure(place.path(), args.quick)).transpose()?;
+    let many =
+        wanted(Part::Many).then(|| many::measure(place.path(), args.quick, args.daemon.as_deref())).transpose()?;
     place.close()?;
     if let Some(path) = &args.json {
         let measured = Measured { machine, take_in, many };

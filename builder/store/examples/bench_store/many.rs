@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeSet,
     fs,
+    os::unix::net::UnixStream,
     path::Path,
-    process::Command,
+    process::{Command, Stdio},
+    thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -21,6 +23,10 @@ const BATCH: usize = 10_000;
 const PER_DIRECTORY: usize = 200;
 /// How many blobs are looked up, each by its digest.
 const LOOK_UPS: usize = 100_000;
+/// A daemon wants to know what it builds with.
+const LOCK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../vendor/build-root.lock");
+/// How often the daemon is started.
+const STARTS: usize = 5;
 /// The records that tell the second process how many blobs there are, and the digest of the tree that is kept.
 const FILES: &str = "files";
 const KEPT: &str = "kept";
@@ -31,6 +37,8 @@ pub(crate) struct Measured {
     blobs: usize,
     fill_seconds: f64,
     over: Over,
+    /// From the start of the daemon to its answer, with nothing to do, in milliseconds.
+    daemon_start_ms: Option<Percentiles>,
 }
 
 /// What was measured over the full store, by a process of its own.
@@ -54,12 +62,15 @@ pub(crate) struct Over {
     memory_mib: u64,
 }
 
-pub(crate) fn measure(place: &Path, quick: bool) -> Result<Measured> {
+/// Everything over a store in `place`; starts `daemon`, where it is given, over the same.
+pub(crate) fn measure(place: &Path, quick: bool, daemon: Option<&Path>) -> Result<Measured> {
     let blobs = if quick { QUICK_BLOBS } else { BLOBS };
-    let dir = place.join("many");
+    let state = place.join("state");
+    let dir = state.join("store");
     let start = Instant::now();
     fill(&dir, blobs)?;
     let fill_seconds = start.elapsed().as_secs_f64();
+    let daemon_start_ms = daemon.map(|daemon| starts(daemon, &state)).transpose()?;
     let output = Command::new(std::env::current_exe()?).arg(OVER_MANY).arg(&dir).output()?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
@@ -69,13 +80,16 @@ pub(crate) fn measure(place: &Path, quick: bool) -> Result<Measured> {
     say(&format!("store: over {blobs} blobs, half of them garbage; filled in {fill_seconds:.0} s"))?;
     say(&format!("  open {:.1} ms", over.open_ms))?;
     let line = |name: &str, p: &Percentiles| say(&format!("  {name:<16} p50 {:.4} ms  p99 {:.4} ms", p.p50, p.p99));
+    if let Some(start) = &daemon_start_ms {
+        say(&format!("  start of the daemon p50 {:.0} ms, the longest of {STARTS} {:.0} ms", start.p50, start.p99))?;
+    }
     line("look up a size", &over.look_up_ms)?;
     line("read and check", &over.read_ms)?;
     say(&format!(
         "  gc: survey {:.1} s, sweep {:.1} s, {} blobs collected, {} kept; longest wait {} ms; {} MiB of memory",
         over.survey_seconds, over.sweep_seconds, over.collected, over.kept, over.longest_wait_ms, over.memory_mib
     ))?;
-    Ok(Measured { blobs, fill_seconds, over })
+    Ok(Measured { blobs, fill_seconds, over, daemon_start_ms })
 }
 
 /// Fills a store; files with an even number are in the tree.
@@ -148,6 +162,38 @@ pub(crate) fn over(dir: &Path) -> Result<Over> {
         longest_wait_ms: swept.longest_wait_ms,
         memory_mib: memory_mib()?,
     })
+}
+
+/// How long a daemon takes from its start to its first answer, with an empty catalogue.
+fn starts(daemon: &Path, state: &Path) -> Result<Percentiles> {
+    let catalog = state.with_extension("catalog");
+    for folder in ["packages", "images"] {
+        fs::create_dir_all(catalog.join(folder))?;
+    }
+    let mut times = Vec::new();
+    for _ in 0..STARTS {
+        let start = Instant::now();
+        let mut child = Command::new(daemon)
+            .args(["daemon", "--until-input-ends", "--listen", "127.0.0.1:0", "--state"])
+            .arg(state)
+            .arg("--catalog")
+            .arg(&catalog)
+            .env("ANNEAL_LOCK", LOCK)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        while UnixStream::connect(state.join("anneal.sock")).is_err() {
+            if let Some(status) = child.try_wait()? {
+                return Err(format!("{} ended with {status} at its start", daemon.display()).into());
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        times.push(milliseconds(start.elapsed()));
+        drop(child.stdin.take());
+        child.wait()?;
+    }
+    Ok(percentiles(times.into_iter()))
 }
 
 /// How long each took, in milliseconds.
