@@ -108,7 +108,17 @@ fn missing(gap: &str) -> Finding {
 pub(crate) fn mend(gap: &str) -> &'static str {
     match gap.split(':').next().unwrap_or(gap) {
         "memory" | "pids" => "run as root, or as a systemd service with Delegate=yes",
-        "own user" => "run as root, so that each run has a host user of its own",
+        "own user" if gap.contains(" is not installed") => {
+            "install the Debian package `uidmap` (elsewhere often `shadow-utils` or `shadow`), or run as root"
+        }
+        "own user" if gap.contains("no range for ") => {
+            "give this user ids, as root: `usermod --add-subuids 100000-165535 --add-subgids 100000-165535 NAME`, with numbers \
+             that nobody has yet; or run as root"
+        }
+        "own user" if gap.contains(" is closed to other users") => {
+            "let others read and search it (`chmod o+rX`); nobody reaches it whom the directories above keep out"
+        }
+        "own user" => "see docs/sandbox.md, or run as root, so that each run has a host user of its own",
         "cpus" => "declare no more processors than this host has, or accept that fewer are used",
         "outputs" => "run as root, which may read what a payload has closed",
         "clocks" => "run a kernel with CONFIG_TIME_NS",

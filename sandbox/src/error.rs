@@ -41,6 +41,24 @@ pub enum Error {
         /// The directory.
         path: PathBuf,
     },
+    /// An output directory could not be given to the user of the run.
+    #[error(
+        "cannot give output directory {path:?} to the payload's user; put it on a file system with owners of files"
+    )]
+    OutputKept {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// What a payload made could not be made the caller's again.
+    #[error("cannot take the outputs of a sandbox back from its user; `anneal` removes them when it starts again")]
+    OutputLost {
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
     /// The spec is strict and this host can't enforce all of it.
     #[error("strict: this host can't enforce {}", gaps.join("; "))]
     NotEnforced {

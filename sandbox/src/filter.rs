@@ -30,6 +30,15 @@ pub(crate) fn operations(trace: bool) -> Vec<Op> {
     (if trace { traced } else { plain }).get_or_init(|| compile(trace)).clone()
 }
 
+/// The filter of a steward, which makes no connection, starts nothing and changes nothing but owners and names.
+pub(crate) fn of_a_steward() -> Op {
+    let calls = allowed::OF_A_STEWARD;
+    Op::Seccomp {
+        summary: format!("allow {} calls, else ENOSYS, foreign architectures killed", calls.len()),
+        program: pack(&compile::allow(calls.iter().copied())),
+    }
+}
+
 /// The rules about the calls that the launcher is asked about.
 pub(crate) fn rules(trace: bool) -> &'static [Rule] {
     static RULES: [OnceLock<Vec<Rule>>; 2] = [OnceLock::new(), OnceLock::new()];

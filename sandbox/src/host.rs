@@ -3,8 +3,8 @@
 //! Root mode and rootless mode take the same steps; only the id behind the payload differs. Root gives each
 //! concurrent run a host user of its own, from [`FIRST_ID`] on, and maps it to the id the payload sees: a payload
 //! is then nobody on the host even if it breaks out, and two of them can't reach each other's files. Such a
-//! user owns nothing but the output directory of its run. Without root there is only the caller's own id to map,
-//! and the result says so.
+//! user owns nothing but the output directory of its run. Without root each run has one of the caller's subordinate
+//! ids ([`crate::subordinate`]); where there is none, only the caller's own id is left to map, and the result says so.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -14,9 +14,24 @@ use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::{Pid, getegid, geteuid};
 
 use crate::slot::{SLOTS, Slot};
+use crate::subordinate::Subordinate;
 
 /// The first of the host ids that payloads run as; far from those that accounts and subordinate ranges use.
 pub const FIRST_ID: u32 = 4_200_000;
+
+/// Which host user stands behind a payload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Users {
+    /// One that no other run has at the same time, mapped by the superuser.
+    Own,
+    /// One of the caller's subordinate ids that no other run has at the same time.
+    Subordinate,
+    /// The caller's own.
+    Shared {
+        /// Why there is no better one.
+        reason: String,
+    },
+}
 
 /// The facts that decide how the operations look on this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +40,8 @@ pub struct HostFacts {
     pub outside_uid: u32,
     /// The host group behind the payload.
     pub outside_gid: u32,
-    /// Whether the launcher may map ids that are not its own.
-    pub privileged: bool,
+    /// What kind of user that is.
+    pub users: Users,
     /// The processors this run is to use; empty where they can't be chosen.
     pub cpus: Vec<u32>,
     /// Whether the kernel has time namespaces.
@@ -36,21 +51,41 @@ pub struct HostFacts {
 }
 
 impl HostFacts {
-    /// Looks at the host for one run.
-    pub(crate) fn gather(slot: &Slot, cpus: u32) -> Self {
+    /// Looks at the host for one run; `only_caller` says why it can have no user but the caller's.
+    pub(crate) fn gather(slot: &Slot, cpus: u32, only_caller: Option<String>) -> Self {
         let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
         let own = FIRST_ID + slot.number();
-        let privileged = uid == 0 && mapped("/proc/self/uid_map", own) && mapped("/proc/self/gid_map", own);
-        let (outside_uid, outside_gid) = if privileged { (own, own) } else { (uid, gid) };
+        let (outside_uid, outside_gid, users) =
+            if uid == 0 && mapped("/proc/self/uid_map", own) && mapped("/proc/self/gid_map", own) {
+                (own, own, Users::Own)
+            } else {
+                match only_caller.map_or_else(|| subordinate(slot), Err) {
+                    Ok((uid, gid)) => (uid, gid, Users::Subordinate),
+                    Err(reason) => (uid, gid, Users::Shared { reason }),
+                }
+            };
         Self {
             outside_uid,
             outside_gid,
-            privileged,
+            users,
             cpus: choose(&available_cpus(), cpus, slot.number()),
             time_namespace: fs::symlink_metadata("/proc/self/ns/time_for_children").is_ok_and(|m| m.ino() > 0),
             landlock_abi: landlock_abi(),
         }
     }
+}
+
+impl HostFacts {
+    /// Whether the payload is another user than the launcher, who then may not read everything that the launcher may.
+    pub fn is_another_user(&self) -> bool {
+        !matches!(self.users, Users::Shared { .. })
+    }
+}
+
+/// The subordinate user and group of a slot, or why there are none.
+fn subordinate(slot: &Slot) -> Result<(u32, u32), String> {
+    let ids = Subordinate::own()?.ids(slot.number());
+    ids.ok_or_else(|| "the range of subordinate ids has fewer than there are runs at once".to_owned())
 }
 
 /// Asks the kernel once which Landlock it has.

@@ -15,18 +15,18 @@ use anneal_sandbox_op::Op;
 
 use crate::cgroup::Group;
 use crate::plan::LANDLOCK_ABI;
-use crate::{CancelToken, Error, HostFacts, Outcome, Result, Spec, Surroundings, doctor, operations};
+use crate::{CancelToken, Error, HostFacts, Outcome, Result, Spec, Surroundings, Users, doctor, operations};
 
 pub(crate) use place::Place;
 use place::Sandbox;
+pub(crate) use stage::closed_to_others;
 
 /// Runs a payload to its end, whatever ends it. Everything it writes to standard output and error goes to `log`.
 ///
 /// Blocks the calling thread, which must live until it returns: the sandbox dies with that thread. Any number of threads
 /// may call it at once. When it returns, every process of the sandbox is dead.
 pub fn run(spec: &Spec, log: &mut dyn Write, cancel: &CancelToken) -> Result<Outcome> {
-    spec.check()?;
-    run_in(Place::new(&spec.limits)?, spec, &unchanged, log, cancel)
+    run_new(spec, &unchanged, log, cancel)
 }
 
 /// As [`run`], with the list of operations changed before it is applied: the negative control of the attack suite, which
@@ -38,8 +38,25 @@ pub fn run_edited(
     log: &mut dyn Write,
     cancel: &CancelToken,
 ) -> Result<Outcome> {
+    run_new(spec, edit, log, cancel)
+}
+
+/// Runs a payload in a new place. Where a user of its own could not reach what it must, it gets the caller's.
+fn run_new(
+    spec: &Spec,
+    edit: &dyn Fn(Vec<Op>) -> Vec<Op>,
+    log: &mut dyn Write,
+    cancel: &CancelToken,
+) -> Result<Outcome> {
     spec.check()?;
-    run_in(Place::new(&spec.limits)?, spec, edit, log, cancel)
+    match run_in(Place::new(&spec.limits, closed_to_others(spec))?, spec, edit, log, cancel) {
+        // Nothing has run yet.
+        Err(Error::OutputKept { path, source }) => {
+            let reason = format!("output {} can't be given to another user: {source}", path.display());
+            run_in(Place::new(&spec.limits, Some(reason))?, spec, edit, log, cancel)
+        }
+        done => done,
+    }
 }
 
 /// The list as it is.
@@ -49,7 +66,7 @@ pub(crate) fn unchanged(ops: Vec<Op>) -> Vec<Op> {
 
 /// Runs a payload in a place that is new or prepared; for a prepared one the list must begin as it was prepared.
 pub(crate) fn run_in(
-    mut place: Place,
+    place: Place,
     spec: &Spec,
     edit: &dyn Fn(Vec<Op>) -> Vec<Op>,
     log: &mut dyn Write,
@@ -57,7 +74,10 @@ pub(crate) fn run_in(
 ) -> Result<Outcome> {
     let ops = edit(operations(spec, &place.host)?);
     stage::prepare(spec, &place.host)?;
-    let outputs = outputs::Meter::open(spec)?;
+    let mut outputs = outputs::Meter::open(spec)?;
+    // Whatever goes wrong from here on, the sandbox is given up before its outputs are.
+    let mut place = place;
+    outputs.entrust(&place.host)?;
     let mut not_enforced = std::mem::take(&mut place.group.missing);
     not_enforced.extend(host_gaps(spec, &place.host, &place.group));
     refuse_gaps(spec, &not_enforced)?;
@@ -66,7 +86,7 @@ pub(crate) fn run_in(
     let sandbox = starting.hand_out()?;
     let cgroup = group.kind;
     let checked = outputs.every_ms();
-    let seen = watch::Watch::new(spec, sandbox, group, outputs, log, cancel).run()?;
+    let seen = watch::Watch::new(spec, &host, sandbox, group, outputs, log, cancel).run()?;
     refuse_gaps(spec, &seen.degraded)?;
     not_enforced.extend(seen.degraded);
     Ok(Outcome {
@@ -92,8 +112,8 @@ fn host_gaps(spec: &Spec, host: &HostFacts, group: &Group) -> Vec<String> {
     if host.outside_uid == 0 && !group.limits_pids {
         gaps.push("pids: no pids control group, and the superuser's processes are not counted".to_owned());
     }
-    if !host.privileged {
-        gaps.push(format!("own user: runs share host user {}; run as root for one each", host.outside_uid));
+    if let Users::Shared { reason } = &host.users {
+        gaps.push(format!("own user: runs share host user {}: {reason}", host.outside_uid));
     }
     if host.cpus.len() < spec.limits.cpus as usize {
         gaps.push(format!("cpus: {} declared, {} available", spec.limits.cpus, host.cpus.len()));

@@ -8,6 +8,7 @@
 
 mod cancel;
 mod cgroup;
+mod control;
 mod doctor;
 mod error;
 mod filter;
@@ -20,6 +21,8 @@ mod program;
 mod remove;
 mod slot;
 mod spec;
+mod steward;
+mod subordinate;
 mod surroundings;
 mod sweep;
 mod variation;
@@ -29,7 +32,7 @@ pub use anneal_sandbox_op::{Confinement, Op, listing};
 pub use cancel::CancelToken;
 pub use doctor::{Finding, Report, self_check};
 pub use error::Error;
-pub use host::{FIRST_ID, HostFacts};
+pub use host::{FIRST_ID, HostFacts, Users};
 pub use launch::run;
 #[cfg(feature = "negative-control")]
 pub use launch::run_edited;

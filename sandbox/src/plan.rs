@@ -11,7 +11,7 @@ use anneal_sandbox_op::{Handle, IdMap, Namespace, Op, ProbeRequest, Resource};
 pub(crate) use landlock::LANDLOCK_ABI;
 pub(crate) use masks::{MEMORY_KIB, RELEASE, VERSION};
 
-use crate::{HostFacts, HttpProbe, Kind, Result, Spec, filter};
+use crate::{HostFacts, HttpProbe, Kind, Result, Spec, Users, filter};
 
 /// How long a server may take to stop after its probe was answered.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
@@ -39,24 +39,25 @@ const DEVICE_DIRECTORY_INODES: u64 = 64;
 pub fn operations(spec: &Spec, host: &HostFacts) -> Result<Vec<Op>> {
     spec.check()?;
     let layout = mounts::Layout::of(spec)?;
-    let mut ops = vec![
-        Op::DieWithParent,
-        Op::OomScore { adjustment: OOM_ADJUSTMENT },
-        Op::Enter {
-            namespaces: vec![
-                Namespace::User,
-                Namespace::Mount,
-                Namespace::Pid,
-                Namespace::Network,
-                Namespace::Ipc,
-                Namespace::Uts,
-                Namespace::Cgroup,
-            ],
-            uid: IdMap { inside: spec.uid, outside: host.outside_uid },
-            gid: IdMap { inside: spec.gid, outside: host.outside_gid },
-            deny_setgroups: !host.privileged,
-        },
-    ];
+    let (outside_uid, outside_gid) = (host.outside_uid, host.outside_gid);
+    let mut ops = vec![Op::DieWithParent, Op::OomScore { adjustment: OOM_ADJUSTMENT }];
+    if host.users == Users::Subordinate {
+        ops.extend([Op::JoinUsers, Op::GiveLog { uid: outside_uid, gid: outside_gid }]);
+    }
+    ops.push(Op::Enter {
+        namespaces: vec![
+            Namespace::User,
+            Namespace::Mount,
+            Namespace::Pid,
+            Namespace::Network,
+            Namespace::Ipc,
+            Namespace::Uts,
+            Namespace::Cgroup,
+        ],
+        uid: IdMap { inside: spec.uid, outside: outside_uid },
+        gid: IdMap { inside: spec.gid, outside: outside_gid },
+        deny_setgroups: !host.is_another_user(),
+    });
     // Up to `FilesAsLauncher` nothing depends on the mounts or the payload, so it can be done ahead of time.
     let (uid, gid) = (spec.uid, spec.gid);
     ops.extend(DEVICES.iter().map(|name| Op::Open { path: format!("/dev/{name}"), handle: Handle::Device }));
@@ -75,7 +76,7 @@ pub fn operations(spec: &Spec, host: &HostFacts) -> Result<Vec<Op>> {
     }
     ops.extend(layout.opens());
     ops.extend([
-        Op::Become { uid, gid, clear_groups: host.privileged },
+        Op::Become { uid, gid, clear_groups: host.is_another_user() },
         Op::NewKeyring,
         Op::Hostname { name: spec.hostname.clone(), domain: DOMAIN.to_owned() },
         Op::PrivateMounts,

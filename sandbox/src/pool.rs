@@ -61,7 +61,7 @@ struct Prepared {
 
 impl Prepared {
     fn make(spec: Spec) -> Result<Self> {
-        let place = Place::new(&spec.limits)?.prepare(&spec)?;
+        let place = Place::new(&spec.limits, None)?.prepare(&spec)?;
         Ok(Self { mounts: place.mount_namespace(), place, spec, since: Instant::now() })
     }
 
@@ -86,11 +86,15 @@ impl Pool {
     /// As [`crate::run`], in a prepared sandbox where one fits.
     pub fn run(&self, spec: &Spec, log: &mut dyn Write, cancel: &CancelToken) -> Result<Outcome> {
         spec.check()?;
-        let outcome = match self.shared.take(spec) {
+        // What others may not read takes a place that is the caller's own.
+        let prepared = if launch::closed_to_others(spec).is_none() { self.shared.take(spec) } else { None };
+        let outcome = match prepared {
             Some(Prepared { place, mounts, .. }) => {
                 match launch::run_in(place, spec, &launch::unchanged, log, cancel) {
                     // The host's mounts have changed since it was prepared. Nothing has run yet.
                     Err(Error::Operation { op, .. }) if op.starts_with("same ") => launch::run(spec, log, cancel),
+                    // It finds that out again, and goes on without a user of its own.
+                    Err(Error::OutputKept { .. }) => launch::run(spec, log, cancel),
                     outcome => {
                         self.shared.leave(mounts);
                         outcome

@@ -6,7 +6,7 @@
 
 use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -14,8 +14,10 @@ use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, RenameFlags, ResolveFlag, open, openat, openat2, renameat2};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, fstat};
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
+use crate::steward::Steward;
+use crate::subordinate::Subordinate;
 use crate::{Error, Result};
 
 const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
@@ -27,11 +29,30 @@ pub fn remove_tree(path: &Path) -> Result<()> {
     let name = path.file_name().ok_or_else(|| failed(io::ErrorKind::InvalidInput.into()))?;
     let name = CString::new(name.as_bytes()).map_err(|error| failed(error.into()))?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    match open(parent, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()) {
-        Ok(parent) => remove(&parent, &name).map_err(|errno| failed(errno.into())),
-        Err(Errno::ENOENT) => Ok(()),
-        Err(errno) => Err(failed(errno.into())),
+    let parent = match open(parent, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()) {
+        Ok(parent) => parent,
+        Err(Errno::ENOENT) => return Ok(()),
+        Err(errno) => return Err(failed(errno.into())),
+    };
+    match remove(&parent, &name) {
+        // A launcher without root that was killed has left things that are a subordinate user's.
+        Err(Errno::EACCES | Errno::EPERM) if !geteuid().is_root() => {
+            reclaim(&parent, &name).map_err(failed)?;
+            remove(&parent, &name)
+        }
+        done => done,
     }
+    .map_err(|errno| failed(errno.into()))
+}
+
+/// Makes everything in a directory that belongs to a subordinate id of this user its own.
+fn reclaim(parent: &OwnedFd, name: &CStr) -> io::Result<()> {
+    // As far as it goes, without root, where there are no such ids.
+    let Ok(users) = Subordinate::own() else { return Ok(()) };
+    let top = openat(parent, name, DIRECTORY | OFlag::O_PATH, Mode::empty())?;
+    let steward = Steward::start(users).map_err(io::Error::other)?;
+    steward.keep(top.as_fd())?;
+    steward.reclaim(users).map(drop)
 }
 
 fn remove(parent: &OwnedFd, name: &CStr) -> nix::Result<()> {

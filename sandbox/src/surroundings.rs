@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use serde::Serialize;
 
-use crate::HostFacts;
+use crate::{HostFacts, Users};
 
 /// Which control groups held a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -26,6 +26,8 @@ pub enum CgroupKind {
 pub enum IdMode {
     /// A user that no other run had at the same time.
     Own,
+    /// A subordinate id of the caller that no other run had at the same time.
+    Subordinate,
     /// The caller's own user, which other runs of the same caller share.
     Shared,
 }
@@ -60,7 +62,11 @@ impl Surroundings {
             clock_ms,
             cgroup,
             landlock_abi: host.landlock_abi,
-            id_mode: if host.privileged { IdMode::Own } else { IdMode::Shared },
+            id_mode: match host.users {
+                Users::Own => IdMode::Own,
+                Users::Subordinate => IdMode::Subordinate,
+                Users::Shared { .. } => IdMode::Shared,
+            },
             outputs_checked_every_ms: checked,
         }
     }

@@ -117,6 +117,7 @@ pub(crate) struct Testimony {
 pub(crate) struct Witness {
     rules: &'static [Rule],
     listener: Option<Listener>,
+    subordinate: bool,
     names: Names,
     attempts: Attempts,
     lookups: Option<Lookups>,
@@ -128,10 +129,13 @@ pub(crate) struct Witness {
 
 impl Witness {
     /// For a run that has not started.
-    pub(crate) fn new(spec: &Spec) -> Self {
+    ///
+    /// Where the payload is a subordinate user of the launcher's, it takes a steward to look into its processes.
+    pub(crate) fn new(spec: &Spec, subordinate: bool) -> Self {
         Self {
             rules: filter::rules(spec.trace),
             listener: None,
+            subordinate,
             names: Names::of(&spec.hostname),
             attempts: Attempts::default(),
             lookups: spec.trace.then(|| Lookups::new(spec)),
@@ -145,7 +149,7 @@ impl Witness {
         if let Some(lookups) = &mut self.lookups {
             lookups.observe();
         }
-        self.listener = Some(Listener::new(descriptor));
+        self.listener = Some(Listener::new(descriptor, self.subordinate));
     }
 
     /// The payload's exec has happened.

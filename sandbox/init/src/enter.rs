@@ -7,7 +7,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use anneal_sandbox_op::{Event, IdMap, Namespace};
 
@@ -47,6 +47,27 @@ pub(crate) fn enter(
             syscall::exit_now(0)
         }
     }
+}
+
+/// Makes a user namespace and stays in it.
+pub(crate) fn new_users() -> Result<(), Fault> {
+    // SAFETY: one integer; there is one thread.
+    syscall::check(libc::c_long::from(unsafe { libc::unshare(libc::CLONE_NEWUSER) }), "unshare user").map(drop)
+}
+
+/// Enters a user namespace that the caller owns.
+pub(crate) fn join_users(users: BorrowedFd<'_>) -> Result<(), Fault> {
+    // SAFETY: integers only; there is one thread.
+    let result = unsafe { libc::setns(users.as_raw_fd(), libc::CLONE_NEWUSER) };
+    syscall::check(libc::c_long::from(result), "setns user")?;
+    // A change of credentials can take the signal on the parent's death away.
+    syscall::die_with_parent()
+}
+
+/// Gives the pipe that is standard output and error to a user.
+pub(crate) fn give_log(uid: u32, gid: u32) -> Result<(), Fault> {
+    // SAFETY: integers only.
+    syscall::check(libc::c_long::from(unsafe { libc::fchown(1, uid, gid) }), "fchown of the log").map(drop)
 }
 
 /// A pipe whose ends exec closes.

@@ -4,7 +4,7 @@
 //! with nothing else open. It reads a list of [`Op`]s from the socket, whole or in two parts. The list takes it from the host into the
 //! new namespaces ([`enter`]), through the making of the root ([`mounts`]) and the loss of all privilege
 //! ([`privilege`]) to a fork: process 1 becomes reaper ([`reaper`]) and prober ([`probe`]), its child the payload
-//! ([`payload`]). It is static and has one thread, since a process with two can't enter a user namespace.
+//! ([`payload`]). Beside a sandbox of a caller without root it is also that caller's steward ([`steward`]). It is static and has one thread, since a process with two can't enter a user namespace.
 
 #![cfg_attr(not(test), no_main)]
 
@@ -17,6 +17,7 @@ mod payload;
 mod privilege;
 mod probe;
 mod reaper;
+mod steward;
 mod syscall;
 mod world;
 
@@ -49,7 +50,9 @@ fn sandbox() -> Result<bool, Fault> {
     let mut world = World::new(control);
     // One list, or two: what can be done ahead of time, and then the rest.
     loop {
-        for (index, op) in world.control().read_operations()?.iter().enumerate() {
+        let (ops, descriptor) = world.control().read_operations()?;
+        world.take(descriptor);
+        for (index, op) in ops.iter().enumerate() {
             match world.apply(op) {
                 Ok(world::Next::Continue) => {}
                 Ok(world::Next::Finish) => return Ok(true),

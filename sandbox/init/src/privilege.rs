@@ -85,8 +85,23 @@ pub(crate) fn new_keyring() -> Result<(), Fault> {
     }
 }
 
-/// Gives up everything: bounding, ambient, inheritable, permitted and effective capabilities, and the ways to new ones.
-pub(crate) fn drop_all() -> Result<(), Fault> {
+/// What it takes to reach, own and move any file of the ids of this namespace, and to look at its processes.
+const FOR_FILES: &[u32] = &[CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_SYS_PTRACE];
+const CAP_CHOWN: u32 = 0;
+const CAP_DAC_OVERRIDE: u32 = 1;
+const CAP_DAC_READ_SEARCH: u32 = 2;
+const CAP_FOWNER: u32 = 3;
+const CAP_SYS_PTRACE: u32 = 19;
+
+/// Keeps those few capabilities, for this process alone: none is inherited, and no program it could execute has any.
+pub(crate) fn keep_for_files() -> Result<(), Fault> {
+    drop_bounding()?;
+    let kept = FOR_FILES.iter().fold(0, |bits, capability| bits | 1 << capability);
+    set_capabilities(CapabilityData { effective: kept, permitted: kept, inheritable: 0 })?;
+    prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, "prctl PR_SET_NO_NEW_PRIVS").map(drop)
+}
+
+fn drop_bounding() -> Result<(), Fault> {
     for capability in 0..CAPABILITY_NUMBERS {
         match prctl(libc::PR_CAPBSET_DROP, capability, 0, "prctl PR_CAPBSET_DROP") {
             Err(fault) if fault.errno() == libc::EINVAL => break,
@@ -94,11 +109,21 @@ pub(crate) fn drop_all() -> Result<(), Fault> {
         };
     }
     prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL as u64, 0, "prctl PR_CAP_AMBIENT")?;
-    prctl(libc::PR_SET_SECUREBITS, LOCKED, 0, "prctl PR_SET_SECUREBITS")?;
+    prctl(libc::PR_SET_SECUREBITS, LOCKED, 0, "prctl PR_SET_SECUREBITS").map(drop)
+}
+
+/// Sets the capabilities of this process, of which only the first 32 are ever more than nothing here.
+fn set_capabilities(low: CapabilityData) -> Result<(), Fault> {
     let header = CapabilityHeader { version: CAPABILITY_VERSION, pid: 0 };
-    let data = [CapabilityData::default(); 2];
+    let data = [low, CapabilityData::default()];
     // SAFETY: header and data have the layout of version 3 and outlive the call.
-    check(unsafe { libc::syscall(libc::SYS_capset, &header, data.as_ptr()) }, "capset")?;
+    check(unsafe { libc::syscall(libc::SYS_capset, &header, data.as_ptr()) }, "capset").map(drop)
+}
+
+/// Gives up everything: bounding, ambient, inheritable, permitted and effective capabilities, and the ways to new ones.
+pub(crate) fn drop_all() -> Result<(), Fault> {
+    drop_bounding()?;
+    set_capabilities(CapabilityData::default())?;
     prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, "prctl PR_SET_NO_NEW_PRIVS")?;
     // Process 1 must not be open to its own payload, which has the same user.
     prctl(libc::PR_SET_DUMPABLE, 0, 0, "prctl PR_SET_DUMPABLE")?;

@@ -29,6 +29,11 @@ impl Fault {
         Self { call: what.into(), errno: 0 }
     }
 
+    /// The system call or the check.
+    pub(crate) fn call(&self) -> &str {
+        &self.call
+    }
+
     /// The error number.
     pub(crate) fn errno(&self) -> i32 {
         self.errno
@@ -157,6 +162,16 @@ pub(crate) fn open_beneath(dir: BorrowedFd<'_>, path: &str, flags: i32, mode: u3
     openat2(dir.as_raw_fd(), &name, &how).map_err(|fault| fault.about(path))
 }
 
+/// Opens an entry of a directory: never through a link, out of the directory, or into another mount.
+pub(crate) fn open_entry(dir: BorrowedFd<'_>, name: &CStr, flags: i32) -> Result<OwnedFd, Fault> {
+    // SAFETY: as above.
+    let mut how: libc::open_how = unsafe { std::mem::zeroed() };
+    how.flags = (flags | libc::O_CLOEXEC) as u64;
+    how.resolve =
+        libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS | libc::RESOLVE_NO_MAGICLINKS | libc::RESOLVE_NO_XDEV;
+    openat2(dir.as_raw_fd(), name, &how)
+}
+
 /// Opens a host path; its last part must not be a symbolic link.
 pub(crate) fn open_host(path: &str, flags: i32) -> Result<OwnedFd, Fault> {
     let name = c_string(path)?;
@@ -196,4 +211,37 @@ pub(crate) fn send_descriptor(socket: BorrowedFd<'_>, bytes: &[u8], descriptor: 
         libc::sendmsg(socket.as_raw_fd(), &message, libc::MSG_NOSIGNAL)
     };
     check(sent as libc::c_long, "sendmsg").map(drop)
+}
+
+/// Receives bytes, and the one descriptor that may come with them, which exec closes.
+pub(crate) fn receive_descriptor(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> Result<(usize, Option<OwnedFd>), Fault> {
+    // Room for one control message with one descriptor, as above.
+    let mut control = [0u64; 4];
+    let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+    // SAFETY: `msghdr` is plain integers and pointers, for which zero means none.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = size_of_val(&control);
+    let length = loop {
+        // SAFETY: the message describes live buffers.
+        let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &mut message, libc::MSG_CMSG_CLOEXEC) };
+        match check(length as libc::c_long, "recvmsg") {
+            Err(fault) if fault.errno() == libc::EINTR => {}
+            // Its end was closed with something unread in it, as a launcher that dies does.
+            Err(fault) if fault.errno() == libc::ECONNRESET => return Ok((0, None)),
+            other => break other?,
+        }
+    };
+    // SAFETY: the kernel has written the headers that these calls read, within the room and its length.
+    let descriptor = unsafe {
+        let header = libc::CMSG_FIRSTHDR(&message);
+        let passed = !header.is_null()
+            && (*header).cmsg_level == libc::SOL_SOCKET
+            && (*header).cmsg_type == libc::SCM_RIGHTS
+            && (*header).cmsg_len == libc::CMSG_LEN(size_of::<RawFd>() as libc::c_uint) as usize;
+        passed.then(|| OwnedFd::from_raw_fd(libc::CMSG_DATA(header).cast::<RawFd>().read_unaligned()))
+    };
+    Ok((usize::try_from(length).unwrap_or(0), descriptor))
 }

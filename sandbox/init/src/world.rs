@@ -10,6 +10,7 @@ use anneal_sandbox_op::{Event, Op};
 use crate::control::Control;
 use crate::mounts::Root;
 use crate::reaper;
+use crate::steward::Steward;
 use crate::syscall::{Fault, Side};
 use crate::{enter, landlock, payload, privilege, syscall};
 
@@ -26,6 +27,8 @@ pub(crate) enum Next {
 #[derive(Debug)]
 pub(crate) struct World {
     control: Control,
+    /// The descriptor that came with the list.
+    descriptor: Option<OwnedFd>,
     root: Root,
     /// In the payload: the pipe that tells process 1 that exec failed, and that exec closes.
     warning: Option<File>,
@@ -34,12 +37,17 @@ pub(crate) struct World {
 impl World {
     /// Nothing made yet.
     pub(crate) fn new(control: Control) -> Self {
-        Self { control, root: Root::default(), warning: None }
+        Self { control, descriptor: None, root: Root::default(), warning: None }
     }
 
     /// The way to the launcher.
     pub(crate) fn control(&mut self) -> &mut Control {
         &mut self.control
+    }
+
+    /// Takes the descriptor that came with a list.
+    pub(crate) fn take(&mut self, descriptor: Option<OwnedFd>) {
+        self.descriptor = descriptor;
     }
 
     /// Tells process 1 that the payload will not come to exec and that this has been reported.
@@ -59,6 +67,18 @@ impl World {
                 .map_err(|e| Fault::io("write oom_score_adj", &e)),
             Op::Enter { namespaces, uid, gid, deny_setgroups } => {
                 enter::enter(&mut self.control, namespaces, *uid, *gid, *deny_setgroups)
+            }
+            Op::NewUsers => enter::new_users(),
+            Op::JoinUsers => {
+                let users =
+                    self.descriptor.take().ok_or_else(|| Fault::check("no user namespace came with the list"))?;
+                enter::join_users(users.as_fd())
+            }
+            Op::GiveLog { uid, gid } => enter::give_log(*uid, *gid),
+            Op::KeepForFiles => privilege::keep_for_files(),
+            Op::Serve => {
+                Steward::new(&mut self.control).serve()?;
+                return Ok(Next::Finish);
             }
             Op::FilesAs { uid, gid } => privilege::files_as(*uid, *gid),
             Op::FilesAsLauncher { uid, gid } => privilege::files_as_launcher(*uid, *gid),

@@ -115,6 +115,23 @@ pub enum Op {
         /// What is added to the kernel's own score.
         adjustment: i32,
     },
+    /// Make a user namespace in which no id exists yet, for whoever may write its maps.
+    NewUsers,
+    /// Enter the user namespace whose descriptor came with the list, as its user 0 with every capability over it. There
+    /// the caller's subordinate ids exist.
+    JoinUsers,
+    /// Give the log pipe to a user: a payload may open its own standard output again by name, as servers that log to
+    /// `/dev/stdout` do.
+    GiveLog {
+        /// The user.
+        uid: u32,
+        /// The group.
+        gid: u32,
+    },
+    /// Keep the capabilities to reach, own and trace what belongs to the ids of this user namespace, and no other.
+    KeepForFiles,
+    /// Do errands until nobody asks any more.
+    Serve,
     /// Make the namespaces and become process 1 of them.
     Enter {
         /// Which ones.

@@ -80,6 +80,11 @@ impl fmt::Display for Op {
             Self::DieWithParent => f.write_str("die-with-parent"),
             Self::JoinGroup { tasks } => write!(f, "join-group {tasks:?}"),
             Self::OomScore { adjustment } => write!(f, "oom-score {adjustment}"),
+            Self::NewUsers => f.write_str("new-users"),
+            Self::JoinUsers => f.write_str("join-users"),
+            Self::GiveLog { uid, gid } => write!(f, "give-log host {uid}:{gid}"),
+            Self::KeepForFiles => f.write_str("keep-for-files"),
+            Self::Serve => f.write_str("serve"),
             Self::Enter { namespaces, uid, gid, deny_setgroups } => {
                 let names: Vec<String> = namespaces.iter().map(ToString::to_string).collect();
                 let groups = if *deny_setgroups { " deny-setgroups" } else { "" };

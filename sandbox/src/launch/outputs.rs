@@ -6,7 +6,9 @@
 //! everything under its feet. What it can't see: a file that is unlinked and still open, until it is closed.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +17,9 @@ use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::{Mode, SFlag, fstatat};
 
 use super::launch;
-use crate::{Limits, MountSource, Result, Spec};
+use crate::steward::{Measured, Steward};
+use crate::subordinate::Subordinate;
+use crate::{Error, HostFacts, Limits, MountSource, Result, Spec, Users};
 
 /// The first look, and the shortest pause between two.
 pub(super) const EVERY: Duration = Duration::from_millis(250);
@@ -79,6 +83,8 @@ struct Current {
 #[derive(Debug)]
 pub(super) struct Meter {
     outputs: Vec<OwnedFd>,
+    /// Where the first is.
+    first: PathBuf,
     bytes: u64,
     inodes: u64,
     walk: Walk,
@@ -86,6 +92,17 @@ pub(super) struct Meter {
     over: bool,
     /// Whether a directory could not be opened, as happens where the payload and the launcher are the same user.
     pub(super) unreadable: bool,
+    /// Who walks and gives the outputs back, where they belong to a subordinate user of the launcher's.
+    entrusted: Option<Entrusted>,
+}
+
+/// Outputs that are another user's for the time of a run.
+#[derive(Debug)]
+struct Entrusted {
+    users: &'static Subordinate,
+    steward: Steward,
+    /// Since when an answer is waited for.
+    asked: Option<Instant>,
 }
 
 impl Meter {
@@ -93,15 +110,19 @@ impl Meter {
     pub(super) fn open(spec: &Spec) -> Result<Self> {
         let Limits { output_bytes: bytes, output_inodes: inodes, .. } = spec.limits;
         let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-        let mut outputs = Vec::new();
+        let (mut outputs, mut first) = (Vec::new(), PathBuf::new());
         for mount in &spec.mounts {
             if let MountSource::Output(path) = &mount.source {
                 let handle = open(path, flags, Mode::empty()).map_err(|e| launch("open an output")(e.into()))?;
+                if outputs.is_empty() {
+                    first.clone_from(path);
+                }
                 outputs.push(handle);
             }
         }
         let next = Instant::now() + EVERY;
-        Ok(Self { outputs, bytes, inodes, walk: Walk::default(), next, over: false, unreadable: false })
+        let walk = Walk::default();
+        Ok(Self { outputs, first, bytes, inodes, walk, next, over: false, unreadable: false, entrusted: None })
     }
 
     /// How often outputs are measured; `None` where there is none.
@@ -109,8 +130,79 @@ impl Meter {
         (!self.outputs.is_empty()).then_some(EVERY.as_millis() as u64)
     }
 
+    /// Gives the outputs to the payload's user, where that takes a steward.
+    pub(super) fn entrust(&mut self, host: &HostFacts) -> Result<()> {
+        if self.outputs.is_empty() || host.users != Users::Subordinate {
+            return Ok(());
+        }
+        let users = Subordinate::own().map_err(|reason| Error::Control { reason: reason.to_owned() })?;
+        let steward = self.steward(users)?;
+        self.entrusted = Some(Entrusted { users, steward, asked: None });
+        let given = self.entrusted.as_ref().map(|own| own.steward.give(host.outside_uid, host.outside_gid));
+        given.unwrap_or(Ok(())).map_err(|source| Error::OutputKept { path: self.first.clone(), source })
+    }
+
+    /// A steward that has been handed all outputs.
+    fn steward(&self, users: &Subordinate) -> Result<Steward> {
+        let steward = Steward::start(users)?;
+        for output in &self.outputs {
+            steward.keep(output.as_fd()).map_err(launch("hand an output to a steward"))?;
+        }
+        Ok(steward)
+    }
+
+    /// Makes the outputs the launcher's again, once every process is dead. Returns paths of what is not, because it would
+    /// lose its set-id bits by that.
+    pub(super) fn give_back(&mut self) -> io::Result<Vec<String>> {
+        let Some(Entrusted { users, steward, .. }) = self.entrusted.take() else { return Ok(Vec::new()) };
+        let given = steward.reclaim(users).or_else(|error| {
+            tracing::debug!(%error, "a steward could not give outputs back; another one tries");
+            self.steward(users).map_err(io::Error::other)?.reclaim(users)
+        });
+        if given.is_err() {
+            self.entrusted = Some(Entrusted { users, steward, asked: None });
+        }
+        given
+    }
+
+    /// Asks the steward, or hears what it has to say.
+    fn look_through(&mut self, now: Instant) {
+        let (bytes, inodes) = (self.bytes, self.inodes);
+        let Some(Entrusted { steward, asked, .. }) = &mut self.entrusted else { return };
+        let said = match *asked {
+            None => steward.measure(bytes, inodes).map(|()| *asked = Some(now)).map(|()| None),
+            Some(_) if !steward.has_answered() => Ok(None),
+            Some(since) => {
+                *asked = None;
+                self.next = now + (now.saturating_duration_since(since) * REST).clamp(EVERY, LONGEST_PAUSE);
+                steward.measured().map(Some)
+            }
+        };
+        match said {
+            Ok(measured) => self.over |= measured.is_some_and(|measured| is_over(measured, bytes, inodes)),
+            // It does not come back, so neither will the next measurement.
+            Err(_) => (self.unreadable, self.next) = (true, now + LONGEST_PAUSE),
+        }
+    }
+
+    /// The last measurement through the steward.
+    fn look_through_to_the_end(&mut self) -> io::Result<bool> {
+        let Some(Entrusted { steward, asked, .. }) = &mut self.entrusted else { return Ok(false) };
+        if asked.take().is_some() {
+            steward.measured()?;
+        }
+        steward.measure(self.bytes, self.inodes)?;
+        Ok(is_over(steward.measured()?, self.bytes, self.inodes))
+    }
+
     /// Goes on with the walk if it is time to. Whether a limit is passed.
     pub(super) fn look(&mut self, now: Instant) -> bool {
+        if self.entrusted.is_some() {
+            if !self.over && now >= self.next {
+                self.look_through(now);
+            }
+            return self.over;
+        }
         if !self.over && !self.outputs.is_empty() && now >= self.next {
             if self.walk.waiting.is_empty() && self.walk.current.is_none() {
                 self.begin();
@@ -126,7 +218,12 @@ impl Meter {
 
     /// One whole walk, for when nothing writes any more. Whether a limit is passed.
     pub(super) fn look_at_all(&mut self) -> bool {
-        if !self.over {
+        if self.entrusted.is_some() {
+            match self.look_through_to_the_end() {
+                Ok(over) => self.over |= over,
+                Err(_) => self.unreadable = true,
+            }
+        } else if !self.over {
             self.begin();
             self.go_on(None);
         }
@@ -173,6 +270,19 @@ impl Meter {
             opened.as_ref().is_err_and(|error| !matches!(error, nix::Error::ENOENT | nix::Error::ENOTDIR));
         opened.ok()
     }
+}
+
+impl Drop for Meter {
+    /// What was given away and never used, or used by a run that could not be watched to its end.
+    fn drop(&mut self) {
+        if let Err(error) = self.give_back() {
+            tracing::warn!(%error, "an output stays with the payload's user until the next sweep");
+        }
+    }
+}
+
+fn is_over(measured: Measured, bytes: u64, inodes: u64) -> bool {
+    measured.bytes > bytes || measured.inodes > inodes || measured.too_deep
 }
 
 /// Adds one entry of the current directory.

@@ -4,15 +4,14 @@
 //! every run. The list it gets in the end is the same; it comes in two parts.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::Duration;
 
-use anneal_sandbox_op::{Event, Op, decode, encode, frame_length};
+use anneal_sandbox_op::{Event, Op};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
@@ -21,7 +20,8 @@ use super::{failure, launch};
 use crate::cgroup::{self, Group};
 use crate::plan::ahead_of_time;
 use crate::slot::Slot;
-use crate::{Error, HostFacts, Limits, Result, Spec, operations, program};
+use crate::subordinate::Subordinate;
+use crate::{Error, HostFacts, Limits, Result, Spec, Users, control, operations};
 
 /// How long preparing may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -59,13 +59,15 @@ pub(crate) struct Place {
 
 impl Place {
     /// A new one.
-    pub(crate) fn new(limits: &Limits) -> Result<Self> {
+    ///
+    /// `only_caller` says why the run can have no user but the caller's, if so.
+    pub(crate) fn new(limits: &Limits, only_caller: Option<String>) -> Result<Self> {
         let slot = Slot::take()?;
         // A child would keep this process's own group from handing anything on, so this comes before there is one.
         cgroup::settle();
         // It takes a while to come up; everything else is found out meanwhile.
         let starting = Starting::new()?;
-        let host = HostFacts::gather(&slot, limits.cpus);
+        let host = HostFacts::gather(&slot, limits.cpus, only_caller);
         Ok(Self { starting, group: Group::create(limits), slot, host, done: Vec::new() })
     }
 
@@ -99,7 +101,7 @@ impl Place {
         let Some(rest) = ops.strip_prefix(self.done.as_slice()) else {
             return Err(Error::Control { reason: "a prepared sandbox was given to a run it is not for".to_owned() });
         };
-        self.starting.send_only(&same(rest)?)?;
+        self.starting.send_only(&same(rest)?, None)?;
         Ok(self)
     }
 }
@@ -124,16 +126,9 @@ fn twice() -> Error {
 impl Starting {
     /// Starts the init program.
     fn new() -> Result<Self> {
-        let (control, theirs) = UnixStream::pair().map_err(launch("make the control socket"))?;
         let (log, output) = io::pipe().map_err(launch("make the log pipe"))?;
         let end = || output.try_clone().map_err(launch("make the log pipe"));
-        let mut command = Command::new(program::path()?);
-        // Otherwise process lists show the number of a descriptor.
-        command.arg0("anneal-sandbox");
-        command.env_clear().current_dir("/");
-        command.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(end()?).stderr(end()?);
-        // With the command go this process's copies of the other ends.
-        let maker = command.spawn().map_err(launch("start the init program"))?;
+        let (maker, control) = control::start(end()?.into(), end()?.into())?;
         let sandbox = Sandbox { maker, control, log: log.into(), init: None };
         Ok(Self { sandbox: Some(sandbox), output: output.into() })
     }
@@ -146,7 +141,7 @@ impl Starting {
             whole.push(Op::JoinGroup { tasks: tasks.to_str().ok_or_else(broken)?.to_owned() });
         }
         whole.extend_from_slice(ops);
-        if host.privileged {
+        if host.users == Users::Own {
             // A payload may open its own standard output again by name, as servers that log to `/dev/stdout` do.
             let owner = Some(host.outside_uid.into());
             nix::unistd::fchown(self.output.as_fd(), owner, None)
@@ -154,13 +149,13 @@ impl Starting {
         }
         let maker = self.sandbox.as_ref().ok_or_else(twice)?.maker.id();
         group.add(maker).map_err(launch("fill the control group"))?;
-        self.send_only(&whole)
+        let subordinate = if host.users == Users::Subordinate { Subordinate::own().ok() } else { None };
+        self.send_only(&whole, subordinate.map(Subordinate::namespace))
     }
 
-    fn send_only(&mut self, ops: &[Op]) -> Result<()> {
-        let message = encode(ops).map_err(|error| Error::Control { reason: error.to_string() })?;
-        let sandbox = self.sandbox.as_mut().ok_or_else(twice)?;
-        sandbox.control.write_all(&message).map_err(launch("send the operations"))
+    fn send_only(&mut self, ops: &[Op], users: Option<BorrowedFd<'_>>) -> Result<()> {
+        let sandbox = self.sandbox.as_ref().ok_or_else(twice)?;
+        control::send(&sandbox.control, ops, users).map_err(launch("send the operations"))
     }
 
     /// Waits until the first part of a list is done.
@@ -169,12 +164,7 @@ impl Starting {
         let sandbox = self.sandbox.as_mut().ok_or_else(twice)?;
         sandbox.control.set_read_timeout(Some(PATIENCE)).map_err(&failed)?;
         loop {
-            let mut prefix = [0; 4];
-            sandbox.control.read_exact(&mut prefix).map_err(&failed)?;
-            let broken = |error: anneal_sandbox_op::WireError| Error::Control { reason: error.to_string() };
-            let mut message = vec![0; frame_length(prefix).map_err(broken)?];
-            sandbox.control.read_exact(&mut message).map_err(&failed)?;
-            match decode(&message).map_err(broken)? {
+            match control::receive(&sandbox.control).map_err(&failed)?.0 {
                 Event::Entered { pid } => sandbox.init = Some(Pid::from_raw(pid)),
                 Event::Failed(failure) => return Err(failure::explain(spec, failure)),
                 Event::Prepared => {

@@ -4,11 +4,11 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::unistd::fchown;
 
-use crate::{Error, HostFacts, MountSource, Result, Spec};
+use crate::{Error, HostFacts, MountSource, Result, Spec, Users};
 
 /// The bits that let others search a directory, read it, read a file.
 const OTHERS_SEARCH: u32 = 0o001;
@@ -36,6 +36,23 @@ pub(super) fn prepare(spec: &Spec, host: &HostFacts) -> Result<()> {
     Ok(())
 }
 
+/// Why a run of this spec can't be another user's than the caller's: something it is given is closed to others. The
+/// superuser's runs never have its user, so for them that is an error of [`prepare`].
+pub(crate) fn closed_to_others(spec: &Spec) -> Option<String> {
+    if nix::unistd::geteuid().is_root() {
+        return None;
+    }
+    let trees = spec.root.iter().map(|path| (path, OTHERS_USE));
+    let mounted = spec.mounts.iter().flat_map(|mount| match &mount.source {
+        MountSource::Trees(paths) => paths.iter().map(|path| (path, OTHERS_USE)).collect(),
+        MountSource::File(path) => vec![(path, OTHERS_READ)],
+        MountSource::Output(_) | MountSource::Scratch { .. } => Vec::new(),
+    });
+    let closed =
+        |(path, bits): &(&PathBuf, u32)| fs::symlink_metadata(path).is_ok_and(|found| found.mode() & bits != *bits);
+    trees.chain(mounted).find(closed).map(|(path, _)| format!("{} is closed to other users", path.display()))
+}
+
 fn wrong(field: &str, path: &Path, expected: &'static str, source: io::Error) -> Error {
     Error::HostPath { field: field.to_owned(), path: path.to_path_buf(), expected, source }
 }
@@ -46,7 +63,7 @@ fn directory(field: &str, path: &Path, host: &HostFacts) -> Result<()> {
     if !found.is_dir() {
         return Err(wrong(field, path, expected, io::ErrorKind::NotADirectory.into()));
     }
-    if host.privileged && found.mode() & OTHERS_USE != OTHERS_USE {
+    if host.is_another_user() && found.mode() & OTHERS_USE != OTHERS_USE {
         let expected = "a directory that every user may read and search, since the payload is another user";
         return Err(wrong(field, path, expected, io::ErrorKind::PermissionDenied.into()));
     }
@@ -59,7 +76,7 @@ fn file(field: &str, path: &Path, host: &HostFacts) -> Result<()> {
     if !found.is_file() {
         return Err(wrong(field, path, expected, io::ErrorKind::InvalidInput.into()));
     }
-    if host.privileged && found.mode() & OTHERS_READ == 0 {
+    if host.is_another_user() && found.mode() & OTHERS_READ == 0 {
         let expected = "a file that every user may read, since the payload is another user";
         return Err(wrong(field, path, expected, io::ErrorKind::PermissionDenied.into()));
     }
@@ -80,7 +97,7 @@ fn output(field: &str, path: &Path, host: &HostFacts) -> Result<()> {
     if !closed {
         return Err(Error::OutputExposed { path: path.to_path_buf() });
     }
-    if host.privileged {
+    if host.users == Users::Own {
         let (uid, gid) = (host.outside_uid.into(), host.outside_gid.into());
         fchown(directory.as_fd(), Some(uid), Some(gid)).map_err(|errno| failed(errno.into()))?;
     }

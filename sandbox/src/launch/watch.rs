@@ -18,7 +18,9 @@ use super::rate::Rate;
 use super::{Sandbox, failure, launch};
 use crate::cgroup::Group;
 use crate::witness::{Testimony, Witness};
-use crate::{CancelToken, Ended, Error, Limits, ProbeResult, RefusedAttempt, Result, Spec, Trace, Usage};
+use crate::{
+    CancelToken, Ended, Error, HostFacts, Limits, ProbeResult, RefusedAttempt, Result, Spec, Trace, Usage, Users,
+};
 
 /// How often cancellation and memory are looked at; also how late either may be noticed.
 const TICK: Duration = Duration::from_millis(50);
@@ -81,6 +83,7 @@ pub(super) struct Watch<'a> {
 impl<'a> Watch<'a> {
     pub(super) fn new(
         spec: &'a Spec,
+        host: &HostFacts,
         sandbox: Sandbox,
         group: Group,
         outputs: Meter,
@@ -92,7 +95,7 @@ impl<'a> Watch<'a> {
             spec,
             group,
             outputs,
-            witness: Witness::new(spec),
+            witness: Witness::new(spec, host.users == Users::Subordinate),
             log,
             cancel,
             started: now,
@@ -326,6 +329,9 @@ impl<'a> Watch<'a> {
         }
         let over_memory = self.group.out_of_memory();
         let over_outputs = (self.stopped.is_none() && self.outputs.look_at_all()).then_some(Ended::OutputLimit);
+        let left = self.outputs.give_back().map_err(|source| Error::OutputLost { source })?;
+        self.degraded
+            .extend(left.iter().map(|path| format!("outputs: {path:?} has set-id bits, so it stays the payload's")));
         if self.outputs.unreadable {
             self.degraded.push("outputs: a directory the launcher may not read was not measured".to_owned());
         }

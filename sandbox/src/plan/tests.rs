@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use anneal_sandbox_op::listing;
+use anneal_sandbox_op::{Op, listing};
 
 use super::operations;
 use crate::plan::mounts::MAX_LAYERS;
-use crate::{Error, HostFacts, HttpProbe, Kind, Mount, MountSource, Spec, Variation, filter};
+use crate::{Error, HostFacts, HttpProbe, Kind, Mount, MountSource, Spec, Users, Variation, filter, steward};
 
 fn host() -> HostFacts {
     let (outside_uid, outside_gid) = (4_200_003, 4_200_003);
-    HostFacts { outside_uid, outside_gid, privileged: true, cpus: vec![0, 1], time_namespace: true, landlock_abi: 7 }
+    HostFacts { outside_uid, outside_gid, users: Users::Own, cpus: vec![0, 1], time_namespace: true, landlock_abi: 7 }
 }
 
 pub(crate) fn spec(kind: Kind) -> Spec {
@@ -65,12 +65,28 @@ fn a_test_is_made_by_these_operations_without_root() {
     let host = HostFacts {
         outside_uid: 501,
         outside_gid: 20,
-        privileged: false,
+        users: Users::Shared { reason: "no range".to_owned() },
         cpus: Vec::new(),
         time_namespace: false,
         landlock_abi: 2,
     };
     check("test.txt", &listing(&operations(&spec, &host).unwrap()));
+}
+
+#[test]
+fn a_build_without_root_differs_in_this_from_one_with_root_where_there_are_subordinate_ids() {
+    let own = operations(&spec(Kind::Build), &host()).unwrap();
+    let host = HostFacts { outside_uid: 132_771, outside_gid: 232_771, users: Users::Subordinate, ..host() };
+    let subordinate = operations(&spec(Kind::Build), &host).unwrap();
+    let line = |sign: char, op: &Op| format!("{sign} {op}\n");
+    let gone = own.iter().filter(|op| !subordinate.contains(op)).map(|op| line('-', op));
+    let come = subordinate.iter().filter(|op| !own.contains(op)).map(|op| line('+', op));
+    check("subordinate.txt", &gone.chain(come).collect::<String>());
+}
+
+#[test]
+fn a_steward_is_made_by_these_operations() {
+    check("steward.txt", &listing(&steward::operations()));
 }
 
 #[test]

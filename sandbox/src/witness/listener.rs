@@ -1,11 +1,18 @@
 //! The descriptor that the kernel asks, and the memory of those it asks about.
 
-use std::fs::File;
+use std::cell::OnceCell;
+use std::ffi::OsString;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::steward::Steward;
+use crate::subordinate::Subordinate;
 
 /// Asks the kernel to switch to the one that was answered at once; kernels from 6.6 on know it.
 const SYNCHRONOUS_WAKE_UP: libc::c_ulong = 1;
@@ -49,24 +56,28 @@ pub(super) fn gone(error: &io::Error) -> bool {
 
 /// The launcher's end.
 #[derive(Debug)]
-pub(super) struct Listener(OwnedFd);
+pub(super) struct Listener {
+    descriptor: OwnedFd,
+    /// Who looks into the payload's processes, where the launcher is another user without root; started when it is needed.
+    steward: Option<OnceCell<Steward>>,
+}
 
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.descriptor.as_fd()
     }
 }
 
 impl Listener {
-    pub(super) fn new(descriptor: OwnedFd) -> Self {
+    pub(super) fn new(descriptor: OwnedFd, subordinate: bool) -> Self {
         // SAFETY: the command takes an integer. Without it answers are slower, so a kernel that does not know it is no fault.
         unsafe { libc::ioctl(descriptor.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SET_FLAGS, SYNCHRONOUS_WAKE_UP) };
-        Self(descriptor)
+        Self { descriptor, steward: subordinate.then(OnceCell::new) }
     }
 
     /// Looks without waiting.
     pub(super) fn readiness(&self) -> io::Result<Readiness> {
-        let mut watched = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+        let mut watched = [PollFd::new(self.descriptor.as_fd(), PollFlags::POLLIN)];
         match poll(&mut watched, PollTimeout::ZERO) {
             Ok(_) | Err(nix::Error::EINTR) => {}
             Err(errno) => return Err(errno.into()),
@@ -124,7 +135,7 @@ impl Listener {
     fn command<T>(&self, number: libc::c_ulong, about: &mut T) -> io::Result<()> {
         loop {
             // SAFETY: a live structure of the size that is part of the command's number; the three callers see to it.
-            if unsafe { libc::ioctl(self.0.as_raw_fd(), number, std::ptr::from_mut(about)) } == 0 {
+            if unsafe { libc::ioctl(self.descriptor.as_raw_fd(), number, std::ptr::from_mut(about)) } == 0 {
                 return Ok(());
             }
             match io::Error::last_os_error() {
@@ -136,9 +147,29 @@ impl Listener {
 
     /// The memory of the caller.
     pub(super) fn memory(&self, call: &Call, write: bool) -> io::Result<Memory> {
-        let file = File::options().read(true).write(write).open(format!("/proc/{}/mem", call.thread))?;
+        let file = match &self.steward {
+            None => File::options().read(true).write(write).open(format!("/proc/{}/mem", call.thread))?,
+            Some(steward) => started(steward)?.memory(call.thread, write)?.into(),
+        };
         if self.waits(call) { Ok(Memory(file)) } else { Err(io::Error::from_raw_os_error(libc::ESRCH)) }
     }
+
+    /// Where a link of the caller's directory in `/proc` leads: `cwd`, or a number in `fd`.
+    pub(super) fn link(&self, call: &Call, name: &str) -> io::Result<PathBuf> {
+        match &self.steward {
+            None => fs::read_link(format!("/proc/{}/{name}", call.thread)),
+            Some(steward) => Ok(OsString::from_vec(started(steward)?.link(call.thread, name)?).into()),
+        }
+    }
+}
+
+fn started(steward: &OnceCell<Steward>) -> io::Result<&Steward> {
+    if let Some(steward) = steward.get() {
+        return Ok(steward);
+    }
+    let users = Subordinate::own().map_err(io::Error::other)?;
+    let new = Steward::start(users).map_err(io::Error::other)?;
+    Ok(steward.get_or_init(|| new))
 }
 
 /// The memory of one process, as it was when it asked; another program that it executes later has another.

@@ -271,7 +271,7 @@ fn path(listener: &Listener, call: &Call, lookup: Lookup) -> io::Result<Option<P
         None | Some(libc::AT_FDCWD) => "cwd".to_owned(),
         Some(descriptor) => format!("fd/{descriptor}"),
     };
-    let directory = fs::read_link(format!("/proc/{}/{from}", call.thread))?;
+    let directory = listener.link(call, &from)?;
     if !listener.waits(call) {
         return Ok(None);
     }

@@ -1,7 +1,7 @@
 //! The JSON of a sandbox: what is accepted makes one list of operations, and what isn't says which field.
 
 use crate::check_message;
-use anneal_sandbox::{Error, HostFacts, Spec, listing, operations};
+use anneal_sandbox::{Error, HostFacts, Spec, Users, listing, operations};
 use anneal_sandbox_op::{Op, decode, encode};
 
 /// A host with everything and root, or one with nothing and an ordinary user.
@@ -9,7 +9,7 @@ fn facts(privileged: bool) -> HostFacts {
     HostFacts {
         outside_uid: 4_200_000,
         outside_gid: 4_200_000,
-        privileged,
+        users: if privileged { Users::Own } else { Users::Shared { reason: String::new() } },
         cpus: if privileged { vec![0, 1] } else { vec![] },
         time_namespace: privileged,
         landlock_abi: if privileged { 7 } else { 0 },
