@@ -31,6 +31,13 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// An answer from its header and body; nothing where the header has no status.
+    pub(crate) fn of(head: &[u8], body: Vec<u8>) -> Option<Self> {
+        let head = String::from_utf8_lossy(head).into_owned();
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        Some(Self { status, head, body })
+    }
+
     /// A field of the header.
     pub fn field(&self, name: &str) -> Option<String> {
         let lines = self.head.lines().filter_map(|line| line.split_once(": "));
@@ -118,9 +125,7 @@ impl Daemon {
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes).unwrap();
         let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").expect("an answer has a header");
-        let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
-        Answer { status: status.unwrap_or_else(|| panic!("no status: {head}")), head, body: bytes[end + 4..].to_vec() }
+        Answer::of(&bytes[..end], bytes[end + 4..].to_vec()).expect("an answer has a status")
     }
 }
 

@@ -6,13 +6,25 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "only tests use this")]
 #![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 
+mod acknowledged;
+mod clients;
 mod daemon;
+mod facts;
 mod note;
 mod place;
+mod promises;
+mod random;
+mod socket;
 
+pub use acknowledged::{Acknowledged, Pinned, not_served_right};
+pub use clients::{Clients, NUMBERED, Worked};
 pub use daemon::{Answer, Daemon};
+pub use facts::{Facts, file};
 pub use note::{Notes, OSV_TIME, note_advisory};
 pub use place::{Place, copy_tree, root_of_builds};
+pub use promises::{UNSURE, broken_promises};
+pub use random::Random;
+pub use socket::{ask_http, ask_socket};
 
 use std::{
     path::{Path, PathBuf},

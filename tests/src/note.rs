@@ -46,6 +46,25 @@ impl Notes {
         self
     }
 
+    /// A second package, `card`, in an image of its own.
+    pub fn with_card(&self) {
+        for folder in ["packages", "images"] {
+            let folder = self.place.catalog.join(folder);
+            let text = fs::read_to_string(folder.join("note.toml")).unwrap();
+            let renamed = text
+                .replace("name = \"note\"", "name = \"card\"")
+                .replace("pkg:generic/note", "pkg:generic/card")
+                .replace("example.org/note", "example.org/card")
+                .replace("[\"note\"]", "[\"card\"]")
+                .replace("version-of = \"note\"", "version-of = \"card\"")
+                .replace("$OUT/usr/share/note/", "$OUT/usr/share/card/")
+                .replace("$OUT/usr/share/licenses/note/", "$OUT/usr/share/licenses/card/")
+                .replace("$SYSROOT/usr/share/note/", "$SYSROOT/usr/share/card/")
+                .replace("$OUT/usr/share/note\"", "$OUT/usr/share/card\"");
+            fs::write(folder.join("card.toml"), renamed).unwrap();
+        }
+    }
+
     /// The package's recipe.
     pub fn recipe(&self) -> PathBuf {
         self.place.catalog.join("packages/note.toml")

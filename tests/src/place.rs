@@ -1,11 +1,12 @@
 //! A state directory and a catalogue, and the program started on them.
 
-use crate::{Daemon, Notes, Said, program, scratch, sha256, target, top};
+use crate::{Daemon, Notes, Said, program, scratch, sha256, target, top, wait_for};
 use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
+    time::Duration,
 };
 
 /// A state directory with a catalogue.
@@ -85,6 +86,22 @@ impl Place {
     #[track_caller]
     pub fn approve(&self, candidate: &str, key: &Path) -> Said {
         self.anneal(&["candidate", "approve", candidate, "--key", key.to_str().unwrap()])
+    }
+
+    /// Builds all that the catalogue asks for and releases it; gives the approver's key.
+    #[track_caller]
+    pub fn release_all(&self) -> PathBuf {
+        let daemon = self.daemon();
+        self.anneal(&["build", "--quiet"]).fine();
+        let key = self.approver("ada");
+        for candidate in self.candidates().iter().filter(|candidate| candidate["status"] == "open") {
+            self.approve(&format!("c{}", candidate["id"]), &key).fine();
+        }
+        wait_for("the publications", Duration::from_secs(60), || {
+            self.candidates().iter().all(|candidate| candidate["status"] == "published").then_some(())
+        });
+        daemon.stop();
+        key
     }
 
     /// Every candidate, as the ledger has it.

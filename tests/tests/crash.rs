@@ -1,17 +1,19 @@
 //! The daemon killed with SIGKILL at random moments: it resumes, ends with the same digests, and leaves nothing behind.
 //!
-//! The moments come from a seed that is printed; `ANNEAL_SEED=N` repeats them. `ANNEAL_TEST_STATE=DIR` takes the
+//! The moments come from a seed that is printed; `ANNEAL_TEST_SEED=N` repeats them. `ANNEAL_TEST_STATE=DIR` takes the
 //! catalogue that was built in a state directory in place of building it.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "all of this is a test")]
 #![allow(clippy::print_stderr, reason = "the seed and the moments are for whoever runs it")]
 
-use anneal_tests::{ADVISORY, Daemon, Notes, Place, Said, copy_tree, note_advisory, scratch, sha256, top, wait_for};
+use anneal_tests::{
+    ADVISORY, Daemon, Notes, Place, Random, Said, copy_tree, note_advisory, scratch, sha256, top, wait_for,
+};
 use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 /// Kills of the rebuild on real sources, and of the quick one.
@@ -20,25 +22,6 @@ const QUICK_KILLS: usize = 40;
 /// How long a rebuild on real sources, and the quick one, may take when nobody disturbs it.
 const PATIENCE: Duration = Duration::from_secs(5 * 60);
 const QUICK_PATIENCE: Duration = Duration::from_secs(60);
-
-/// Numbers that look random and follow from a seed (xorshift64*).
-struct Random(u64);
-
-impl Random {
-    fn new() -> Self {
-        let now = || u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
-        let seed = std::env::var("ANNEAL_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(now);
-        eprintln!("ANNEAL_SEED={seed}");
-        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % end.max(1)
-    }
-}
 
 /// A rebuild that is killed again and again.
 struct Victim<'a> {
@@ -103,7 +86,7 @@ impl Victim<'_> {
             // Not waited for: the moment may be one of its start.
             let daemon = Daemon::spawn(&self.place, &[]);
             self.daemons.push(daemon.id());
-            let delay = Duration::from_millis(random.below(u64::try_from(span.as_millis()).unwrap()));
+            let delay = random.moment(span);
             std::thread::sleep(delay);
             daemon.kill();
             wait_for("the payloads to die with their daemon", Duration::from_secs(10), || {
@@ -151,22 +134,6 @@ impl Victim<'_> {
     }
 }
 
-/// Builds all that a catalogue asks for and releases it.
-fn release(place: &Place) {
-    let daemon = place.daemon();
-    place.anneal(&["build", "--quiet"]).fine();
-    let key = place.approver("ada");
-    let open: Vec<_> =
-        place.candidates().iter().filter(|c| c["status"] == "open").map(|c| c["id"].to_string()).collect();
-    for id in &open {
-        place.approve(&format!("c{id}"), &key).fine();
-    }
-    wait_for("the publications", Duration::from_secs(60), || {
-        place.candidates().iter().all(|c| c["status"] == "published").then_some(())
-    });
-    daemon.stop();
-}
-
 #[test]
 fn a_daemon_killed_at_ten_random_moments_of_the_rebuild_ends_with_the_same_digests() {
     let dir = scratch();
@@ -177,7 +144,7 @@ fn a_daemon_killed_at_ten_random_moments_of_the_rebuild_ends_with_the_same_diges
     } else {
         Notes::link_root(&released);
     }
-    release(&Place::of_repository(&released));
+    Place::of_repository(&released).release_all();
     let record = fs::read(top().join(format!("tests/advisories/{ADVISORY}.json"))).unwrap();
     let place = Place::of_repository(&dir.path().join("state"));
     let mut victim =
@@ -200,7 +167,7 @@ fn a_quick_rebuild_killed_at_forty_moments_ends_as_one_that_was_left_alone() {
     let slow =
         ["echo begun; sleep 0.2", "mkdir -p \"$OUT/usr/share/note\"; echo more > \"$OUT/usr/share/note/more.txt\""];
     let notes = Notes::ready(dir.path()).with_steps(&slow);
-    release(&notes.place);
+    notes.place.release_all();
     let released = dir.path().join("released");
     fs::rename(&notes.place.state, &released).unwrap();
     let record = note_advisory("TEST-2026-1", "1.1");

@@ -49,9 +49,9 @@ pub(crate) enum Table {
 }
 
 impl Table {
-    const ALL: [Self; 5] = [Self::Blobs, Self::Results, Self::Failures, Self::Journal, Self::Records];
+    pub(crate) const ALL: [Self; 5] = [Self::Blobs, Self::Results, Self::Failures, Self::Journal, Self::Records];
 
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Blobs => "blobs",
             Self::Results => "results",

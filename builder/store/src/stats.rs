@@ -74,6 +74,17 @@ impl Store {
         Ok(stats)
     }
 
+    /// Every row of the metadata, table by table in the order of keys. Stores that give the same rows say the same.
+    pub fn each_row(&self, mut visit: impl FnMut(&'static str, &[u8], &[u8])) -> Result<()> {
+        for table in Table::ALL {
+            for row in self.table(table)? {
+                let (key, value) = row?;
+                visit(table.name(), &key, &value);
+            }
+        }
+        Ok(())
+    }
+
     fn table(&self, table: Table) -> Result<impl Iterator<Item = Result<Row>> + '_> {
         self.inner.db.rows(table, &[], None)
     }
