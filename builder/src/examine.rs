@@ -61,10 +61,13 @@ impl Builder {
         let sbom = self.sbom(catalog, image)?;
         let sbom_digest = self.store.put_blob(&sbom)?;
         let own = self.own_entries(recipe)?;
-        let (run_facts, ran) = self.run_check(recipe, image)?;
+        let (run_facts, mut ran) = self.run_check(recipe, image)?;
+        let outputs = |name: &PackageName| Some((name.clone(), built.get(derived.ids.get(name)?)?.outputs.clone()));
+        let all: Inputs = derived.ids.keys().filter_map(outputs).collect();
+        ran.extend(self.forgotten_tests(catalog, image, &all)?);
         let subject = Subject {
             platform: Platform { os: "linux".into(), architecture: "amd64".into() },
-            packages: self.package_facts(catalog, derived, image, built)?,
+            packages: self.package_facts(catalog, image, built, &all)?,
             image: Some(Image {
                 name: image.name.clone(),
                 manifest: self.small_blob(&image.manifest)?,
@@ -92,12 +95,10 @@ impl Builder {
     fn package_facts(
         &self,
         catalog: &Catalog,
-        derived: &Derived,
         image: &AssembledImage,
         built: &BTreeMap<DerivationId, Realised>,
+        all: &Inputs,
     ) -> Result<Vec<Package>> {
-        let outputs = |name: &PackageName| Some((name.clone(), built.get(derived.ids.get(name)?)?.outputs.clone()));
-        let all: Inputs = derived.ids.keys().filter_map(outputs).collect();
         let mut packages = Vec::new();
         for (name, (version, id, tree)) in &image.packages {
             let recipe = catalog.package(name)?;
@@ -112,10 +113,22 @@ impl Builder {
                 role: Role::Checked,
                 entries: list(tree, &self.store)?,
                 builds: results.into_iter().map(|result| result.outputs).collect(),
-                tests: self.tests(catalog, name, &all)?,
+                tests: self.tests(catalog, name, all)?,
             });
         }
         Ok(packages)
+    }
+
+    /// Runs the tests that nothing is known of any more: what they said goes with a catalogue that is no longer active,
+    /// and an image that was kept comes back without a build.
+    fn forgotten_tests(&self, catalog: &Catalog, image: &AssembledImage, all: &Inputs) -> Result<Vec<Ran>> {
+        let mut ran = Vec::new();
+        for name in image.packages.keys() {
+            if self.test_record(catalog, name, all)?.is_none() {
+                ran.extend(self.test_package(catalog, name, all, &|_| {})?);
+            }
+        }
+        Ok(ran)
     }
 
     fn tests(&self, catalog: &Catalog, name: &PackageName, all: &Inputs) -> Result<Tests> {

@@ -2,7 +2,7 @@
 //! gone, and it comes back when a catalogue asks for it again.
 
 use crate::registry::skopeo_copy;
-use anneal_tests::{Daemon, Notes, Place, note_advisory, scratch, sha256, wait_for};
+use anneal_tests::{Daemon, NUMBERED, Notes, Place, note_advisory, scratch, sha256, wait_for};
 use serde_json::Value;
 use std::{
     collections::BTreeSet,
@@ -151,5 +151,26 @@ fn a_pin_keeps_a_rejected_image_until_it_is_removed() {
     place.anneal(&["store", "unpin", &manifest]).refused(1, &["is not pinned"]);
     place.anneal(&["store", "gc"]).fine();
     place.anneal(&["store", "why", &manifest]).refused(1, &["nothing needs"]);
+    daemon.stop();
+}
+
+#[test]
+fn an_image_that_comes_back_after_a_collection_is_tested_again_and_not_refused() {
+    let dir = scratch();
+    let notes = Notes::ready(dir.path()).with_steps(&[NUMBERED]);
+    let place = &notes.place;
+    let (daemon, key, (first, released)) = begun(place);
+    publish(place, &first, &key);
+    notes.edit("echo number 0", "echo number 1");
+    place.anneal(&["build", "--quiet"]).fine();
+    let (second, other) = other_than(place, &released);
+    publish(place, &second, &key);
+    // what the tests of the first image said is nothing that anything needs; the image itself stays
+    place.anneal(&["store", "gc"]).fine();
+    notes.edit("echo number 1", "echo number 0");
+    place.anneal(&["build", "--quiet"]).fine();
+    let (third, back) = other_than(place, &other);
+    assert_eq!(back, released);
+    publish(place, &third, &key);
     daemon.stop();
 }
