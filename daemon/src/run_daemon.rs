@@ -67,6 +67,7 @@ async fn serve(service: Arc<Service>, socket: std::path::PathBuf, until_input_en
         tracing::info!("{how}: finishing what is under way");
         service.drain();
         let _ = work.await;
+        service.ended_as_asked();
     }
     // It ends with the drain; where the loop ended by itself, the process ends anyway.
     if matches!(ended, Ended::Asked(_)) {

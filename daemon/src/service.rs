@@ -62,6 +62,9 @@ pub(crate) struct Service {
 /// How old numbers about the store may be.
 const STATS_AGE: Duration = Duration::from_secs(60);
 
+/// The record of who looked last at images that were refused: the program and the host.
+const EXAMINER: (&str, &str) = ("examiner", "last");
+
 /// Milliseconds since 1970.
 pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -221,15 +224,30 @@ impl Service {
         Ok(true)
     }
 
-    /// A new start looks again at wanted images that were refused: the suite or the host may have changed.
+    /// A new start looks again at wanted images that were refused: the suite or the host may have changed. One that
+    /// follows a crash does not, so that a daemon that dies again and again does not fill its journal.
     fn ask_again(&self) -> Result<()> {
+        let examiner = worker_name();
+        let (kind, key) = EXAMINER;
+        if self.store.record(kind, key)?.is_some_and(|known| known == examiner.as_bytes()) {
+            return Ok(());
+        }
         let wanted = self.wanted();
         let refused = self.with_state(|state| {
             let manifests = wanted.images.values().filter_map(|image| state.assembled.get(&image.key));
             let images = manifests.filter_map(|manifest| state.images.get(manifest));
             images.filter(|image| image.failed()).map(|image| image.manifest).collect::<Vec<_>>()
         });
-        self.record_all(refused.into_iter().map(|manifest| Event::CheckAsked { manifest }).collect())
+        self.record_all(refused.into_iter().map(|manifest| Event::CheckAsked { manifest }).collect())?;
+        Ok(self.store.put_record(kind, key, examiner.as_bytes())?)
+    }
+
+    /// What was asked to end and is started again asks again.
+    pub(crate) fn ended_as_asked(&self) {
+        let (kind, key) = EXAMINER;
+        if let Err(error) = self.store.remove_record(kind, key) {
+            tracing::warn!(%error, "refused images are not checked again by the next start");
+        }
     }
 
     /// Publishes a snapshot of what may be served.
