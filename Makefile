@@ -22,7 +22,7 @@ help:
 	@echo "make build     the program alone: $(anneal)"
 	@echo "make check     format, lints, the rules of the house: before a commit"
 	@echo "make interop   only the tests against tools that are not ours (skopeo, podman, openssl, ...)"
-	@echo "make crash     the daemon killed at random moments, again and again"
+	@echo "make crash     the daemon killed at random moments, 1,000 times under load, in at most an hour"
 	@echo "make bench     measurements;  make fuzz: hostile input;  make full: check, test and crash"
 	@echo "make clean     remove what was compiled of ours; RocksDB and other crates stay"
 	@echo "NO_INSTALL=1 make demo (or test) lists what is missing and stops. STATE=DIR make demo uses that directory."
@@ -51,7 +51,7 @@ interop: install-test
 	@MAKE="$(MAKE)" tests/run-phases interop
 
 crash: install-test
-	@echo "Killing the daemon at random moments; each time it must end with the same digests."
+	@echo "Killing the daemon at random moments: each time all promises hold, and all that it acknowledged is there."
 	@MAKE="$(MAKE)" tests/run-phases crash
 
 check: install-build
