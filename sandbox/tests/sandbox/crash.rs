@@ -9,7 +9,7 @@ use anneal_sandbox::{MountSource, self_check, sweep};
 use crate::bench::{Bench, PAYLOAD, needs_sandbox, payload};
 
 /// Names the output directory of the launcher that is to be killed.
-const VICTIM: &str = "ANNEAL_TEST_VICTIM";
+pub(crate) const VICTIM: &str = "ANNEAL_TEST_VICTIM";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Not a test by itself: what the launcher that is to be killed does.
@@ -21,7 +21,7 @@ fn victim() {
     bench.run(&["beat", "/out/beat"]).unwrap();
 }
 
-fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
+pub(crate) fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
         assert!(start.elapsed() < PATIENCE, "{what} did not happen");

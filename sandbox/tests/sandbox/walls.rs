@@ -137,8 +137,11 @@ fn an_outcome_tells_what_could_not_be_fixed() {
     assert!(!seen.cpu_model.is_empty());
     assert_eq!(seen.clock_ms, outcome.started_ms);
     assert_eq!(seen.outputs_checked_every_ms, None);
+    let shares = outcome.limits_not_enforced.iter().any(|gap| gap.starts_with("own user: "));
     let root = nix::unistd::geteuid().is_root();
-    assert_eq!(seen.id_mode, if root { IdMode::Own } else { IdMode::Shared });
+    let expected = if root { IdMode::Own } else { IdMode::Subordinate };
+    assert_eq!(seen.id_mode, if shares { IdMode::Shared } else { expected }, "{outcome:?}");
+    assert!(!(root && shares));
     let limited = !outcome.limits_not_enforced.iter().any(|gap| gap.starts_with("memory: "));
     assert!(!limited || seen.cgroup != CgroupKind::None, "{outcome:?}");
     bench.output("/out");

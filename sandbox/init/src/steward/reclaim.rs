@@ -127,3 +127,114 @@ fn path(levels: &[Level], name: &CStr) -> String {
     let names = levels.iter().map(|level| level.name.as_c_str()).chain([name]).filter(|name| !name.is_empty());
     names.map(|name| name.to_string_lossy().escape_debug().to_string()).collect::<Vec<_>>().join("/")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown, symlink};
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+
+    const THEIRS: u32 = 4_300_100;
+    const SOMEBODY: u32 = 4_400_000;
+    const RANGE: IdRange = IdRange { first: 4_300_000, count: 1000 };
+
+    /// A directory that is gone with this value.
+    struct Place(PathBuf);
+
+    impl Place {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("anneal-reclaim-{name}-{}", std::process::id()));
+            fs::create_dir(&path).unwrap();
+            Self(path)
+        }
+
+        fn file(&self, name: &str, owner: u32, mode: u32) -> PathBuf {
+            let path = self.0.join(name);
+            fs::write(&path, name).unwrap();
+            chown(&path, Some(owner), Some(owner)).unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            path
+        }
+
+        fn reclaim(&self, depth: u32) -> (u64, Vec<String>, u64) {
+            let top = fs::File::open(&self.0).unwrap().into();
+            match reclaim(&[top], RANGE, RANGE, depth) {
+                Ok(Answer::Reclaimed { entries, left, moved }) => (entries, left, moved),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn owner(path: &Path) -> (u32, u32) {
+        let found = fs::symlink_metadata(path).unwrap();
+        (found.uid(), found.mode() & 0o7777)
+    }
+
+    /// Only the superuser can make files of others; without it nothing is said.
+    fn is_root() -> bool {
+        fs::metadata("/proc/self").unwrap().uid() == 0
+    }
+
+    #[test]
+    fn only_what_belongs_to_the_range_changes_hands_and_no_set_id_bit_is_lost_by_it() {
+        if !is_root() {
+            return;
+        }
+        let place = Place::new("owners");
+        let plain = place.file("plain", THEIRS, 0o600);
+        let other = place.file("other", SOMEBODY, 0o644);
+        let set = place.file("set", THEIRS, 0o4755);
+        let group = place.file("group", THEIRS, 0o2755);
+        let link = place.0.join("link");
+        symlink("other", &link).unwrap();
+        lchown(&link, Some(THEIRS), Some(THEIRS)).unwrap();
+        let (entries, mut left, moved) = place.reclaim(16);
+        left.sort();
+        assert_eq!((entries, moved), (2, 0));
+        assert_eq!(left, ["group", "set"]);
+        assert_eq!((owner(&plain), owner(&link).0), ((0, 0o600), 0));
+        assert_eq!(owner(&other), (SOMEBODY, 0o644), "neither its owner nor what leads to it makes it ours");
+        assert_eq!((owner(&set), owner(&group)), ((THEIRS, 0o4755), (THEIRS, 0o2755)));
+    }
+
+    #[test]
+    fn what_lies_deeper_than_it_can_be_held_is_moved_up_and_taken_back_as_well() {
+        if !is_root() {
+            return;
+        }
+        let place = Place::new("deep");
+        // A payload may have thought of the name.
+        place.file(".reclaimed-0", THEIRS, 0o644);
+        let mut path = place.0.clone();
+        for level in 0..50 {
+            path.push("d");
+            fs::create_dir(&path).unwrap();
+            chown(&path, Some(THEIRS), Some(THEIRS)).unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(if level % 7 == 0 { 0 } else { 0o700 })).unwrap();
+        }
+        let (entries, left, moved) = place.reclaim(8);
+        assert_eq!((entries, left.len()), (51, 0));
+        assert!(moved > 5, "{moved}");
+        let mut all = vec![place.0.clone()];
+        let mut seen = 0;
+        while let Some(dir) = all.pop() {
+            for entry in fs::read_dir(dir).unwrap() {
+                let path = entry.unwrap().path();
+                assert_eq!(owner(&path).0, 0, "{}", path.display());
+                seen += 1;
+                if path.is_dir() {
+                    all.push(path);
+                }
+            }
+        }
+        assert_eq!(seen, 51);
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 
 use super::{c, c_int, errno, fork, setsid, syscall};
@@ -29,6 +29,11 @@ pub(crate) fn report(what: &[&str]) {
         ["sys"] => sys(),
         ["size"] => size(),
         ["close", dir] => close(dir),
+        ["hide", dir, how] => hide(dir, how),
+        ["show-and-wait", path, seconds] => {
+            print!("{}", std::fs::read_to_string(path).unwrap());
+            std::thread::sleep(std::time::Duration::from_secs(seconds.parse().unwrap()));
+        }
         other => panic!("unknown order {other:?}"),
     }
 }
@@ -177,5 +182,24 @@ fn sys() {
                 println!("{path}: {}", text.trim().replace('\n', " "));
             }
         }
+    }
+}
+
+/// A file and a link in directories that nobody may enter, and a fifo beside them.
+fn hide(dir: &str, how: &str) {
+    let closed = format!("{dir}/closed");
+    std::fs::create_dir_all(format!("{closed}/in")).unwrap();
+    std::fs::write(format!("{closed}/in/file"), "hidden").unwrap();
+    fs::set_permissions(format!("{closed}/in/file"), fs::Permissions::from_mode(0o600)).unwrap();
+    std::os::unix::fs::symlink("file", format!("{closed}/in/link")).unwrap();
+    std::fs::write(format!("{dir}/open"), "x").unwrap();
+    std::os::unix::net::UnixListener::bind(format!("{dir}/socket")).unwrap();
+    for path in [format!("{closed}/in"), closed] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
+    }
+    match how {
+        "succeed" => {}
+        "fail" => std::process::exit(3),
+        _ => std::thread::sleep(std::time::Duration::from_secs(60)),
     }
 }
