@@ -1,12 +1,13 @@
 //! The builder: the store, the fetcher, the build root, and how much may run at once.
 
-use crate::{BuildRoot, Result, SANDBOX_PROFILE};
-use anneal_content::{ActionDigest, DerivationId, OutputName, TreeDigest};
+use crate::{BuildRoot, Error, Result, SANDBOX_PROFILE};
+use anneal_attest::{Keyring, SecretKey, sign_result};
+use anneal_content::{ActionDigest, ActionResult, DerivationId, OutputName, TreeDigest};
 use anneal_fetch::Fetcher;
 use anneal_plan::{Derived, Toolchain};
 use anneal_sandbox::{CancelToken, Pool};
-use anneal_store::Store;
-use std::{collections::BTreeMap, path::PathBuf};
+use anneal_store::{ResultSurvey, Store};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 /// What a builder is told once.
 #[derive(Debug, Clone)]
@@ -32,6 +33,15 @@ pub struct Realised {
     pub outputs: BTreeMap<OutputName, TreeDigest>,
 }
 
+/// Whose results a builder believes, and with which key it signs its own.
+#[derive(Debug, Clone, Default)]
+pub struct ResultKeys {
+    /// The build key; without it nothing is built, only read.
+    pub signer: Option<Arc<SecretKey>>,
+    /// The build keys whose results are used, earlier ones too as long as they count.
+    pub trusted: Keyring,
+}
+
 /// Carries out plans.
 #[derive(Debug)]
 pub struct Builder {
@@ -39,6 +49,7 @@ pub struct Builder {
     pub(crate) fetcher: Fetcher,
     pub(crate) root: BuildRoot,
     pub(crate) config: BuilderConfig,
+    keys: ResultKeys,
     pub(crate) cancel: CancelToken,
     /// Tests and checks are short, and one follows the other: each finds its sandbox made.
     pub(crate) sandboxes: Pool,
@@ -54,9 +65,10 @@ impl Builder {
         fetcher: Fetcher,
         root: BuildRoot,
         config: BuilderConfig,
+        keys: ResultKeys,
         cancel: CancelToken,
     ) -> Result<Self> {
-        Ok(Self { store, fetcher, root, config, cancel, sandboxes: Pool::new(1)? })
+        Ok(Self { store, fetcher, root, config, keys, cancel, sandboxes: Pool::new(1)? })
     }
 
     /// What every build has in common.
@@ -95,8 +107,24 @@ impl Builder {
         Ok(self.store.put_record(REALISED, &id.to_string(), action.to_string().as_bytes())?)
     }
 
+    /// The results of an action that a build key signed.
+    pub fn results(&self, action: &ActionDigest) -> Result<Vec<ActionResult>> {
+        Ok(self.store.results(action, &|signed| self.keys.trusted.believes(signed))?)
+    }
+
+    /// What the whole action cache says: what is believed, what is not, and what differs.
+    pub fn survey_results(&self) -> Result<ResultSurvey> {
+        Ok(self.store.survey_results(&|signed| self.keys.trusted.believes(signed))?)
+    }
+
+    pub(crate) fn record_result(&self, action: &ActionDigest, result: &ActionResult) -> Result<()> {
+        let signer = self.keys.signer.as_ref().ok_or(Error::NoBuildKey { action: *action })?;
+        let signed = sign_result(action, result, signer)?;
+        Ok(self.store.record_result(&signed, &|signed| self.keys.trusted.believes(signed))?)
+    }
+
     /// The result of an action that may be reused: the first that was not varied on purpose.
-    pub(crate) fn plain_result(&self, action: &ActionDigest) -> Result<Option<anneal_content::ActionResult>> {
-        Ok(self.store.results(action)?.into_iter().find(|result| result.variation.is_empty()))
+    pub(crate) fn plain_result(&self, action: &ActionDigest) -> Result<Option<ActionResult>> {
+        Ok(self.results(action)?.into_iter().find(|result| result.variation.is_empty()))
     }
 }

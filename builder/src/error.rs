@@ -82,6 +82,12 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// Something was to be built without a key to sign what comes of it.
+    #[error("no build key signs the result of action {action}; only a daemon builds: start one with `anneal daemon`")]
+    NoBuildKey {
+        /// What was to be recorded.
+        action: anneal_content::ActionDigest,
+    },
     /// A result names something that is not there any more.
     #[error("{what} is missing from the store; run `anneal store scrub`")]
     Missing {

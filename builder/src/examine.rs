@@ -103,7 +103,7 @@ impl Builder {
         for (name, (version, id, tree)) in &image.packages {
             let recipe = catalog.package(name)?;
             let realised = built.get(id).ok_or_else(|| Error::Missing { what: format!("the build of {name}") })?;
-            let mut results = self.store.results(&realised.action)?;
+            let mut results = self.results(&realised.action)?;
             results.sort_by_key(|result| !result.variation.is_empty());
             packages.push(Package {
                 name: name.clone(),

@@ -33,7 +33,7 @@ mod testing;
 
 pub use assemble::{AssembledImage, ImageLayer};
 pub use build_root::BuildRoot;
-pub use builder::{Builder, BuilderConfig, Realised};
+pub use builder::{Builder, BuilderConfig, Realised, ResultKeys};
 pub use changes::{FileChange, ImageDiff, PackageChange, Side, image_diff};
 pub use error::{Error, Result};
 pub use evidence::{EvidenceInput, Statements};

@@ -52,7 +52,7 @@ impl Builder {
     ) -> Result<Made> {
         let action = Action::resolve(derivation, inputs)?;
         let key = action.digest()?;
-        let known = self.store.results(&key)?;
+        let known = self.results(&key)?;
         let missing: Vec<Phase> = [Phase::Build, Phase::Proof]
             .into_iter()
             .filter(|v| !known.iter().any(|r| r.variation.is_empty() == (*v == Phase::Build)))
@@ -64,7 +64,7 @@ impl Builder {
             }
             ran = self.run_all(recipe, &action, &key, &missing, on)?;
         }
-        let results = self.store.results(&key)?;
+        let results = self.results(&key)?;
         let plain = results.iter().find(|r| r.variation.is_empty());
         let plain = plain.ok_or_else(|| Error::Missing { what: format!("the result of {}", recipe.name) })?;
         let reproducible = results.iter().all(|r| r.outputs == plain.outputs);
@@ -105,7 +105,7 @@ impl Builder {
         for (run, phase) in results.into_iter().zip(phases) {
             match run {
                 Ok(run) => {
-                    self.store.record_result(key, &run.result)?;
+                    self.record_result(key, &run.result)?;
                     ran.push(interval(&run.outcome, *phase));
                 }
                 // The other run's own failure says more than its cancellation.

@@ -1,18 +1,24 @@
 //! The daemon's own keys, one a role, made at the first start: `<state>/keys/<role>.pem`, readable by the daemon alone.
 //!
+//! What a build gave is believed with the signature of the build key, or of an earlier one whose public half stands beside
+//! it as `build-<anything>.pub` (`anneal key export build` writes it): to rotate the build key, put that file there, move
+//! `build.pem` away and start again; when the earlier key is to count no more, remove its file.
+//!
 //! The release key signs only what a human approved, and only then. An approver's key is never here.
 
 use crate::error::{Error, Result, io};
-use anneal_attest::{Role, SecretKey};
+use anneal_attest::{Keyring, PublicKey, Role, SecretKey};
+use anneal_builder::ResultKeys;
 use std::{
     io::Write as _,
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::Path,
+    sync::Arc,
 };
 
 /// The daemon's signing keys.
 pub(crate) struct Keys {
-    pub(crate) build: SecretKey,
+    pub(crate) build: Arc<SecretKey>,
     pub(crate) test: SecretKey,
     pub(crate) release: SecretKey,
 }
@@ -27,14 +33,39 @@ impl Keys {
             let path = dir.join(format!("{role}.pem"));
             if path.exists() { read_key(&path, role) } else { new_key(&path, role) }
         };
-        Ok(Self { build: key(Role::Build)?, test: key(Role::Test)?, release: key(Role::Release)? })
+        Ok(Self { build: Arc::new(key(Role::Build)?), test: key(Role::Test)?, release: key(Role::Release)? })
     }
 
     /// The role of the key with this id, if it is one of these.
     pub(crate) fn role_of(&self, key_id: &str) -> Option<Role> {
-        let all = [(Role::Build, &self.build), (Role::Test, &self.test), (Role::Release, &self.release)];
+        let all = [(Role::Build, &*self.build), (Role::Test, &self.test), (Role::Release, &self.release)];
         all.into_iter().find(|(_, key)| key.public().id().hex() == key_id).map(|(role, _)| role)
     }
+}
+
+/// What a builder over a state directory signs with and believes; nothing where the directory has no build key yet.
+pub(crate) fn result_keys(dir: &Path) -> Result<ResultKeys> {
+    let path = dir.join("build.pem");
+    let signer = if path.exists() { Some(Arc::new(read_key(&path, Role::Build)?)) } else { None };
+    let mut trusted = Keyring::new();
+    if let Some(signer) = &signer {
+        trusted.trust(Role::Build, signer.public().clone())?;
+    }
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(ResultKeys { signer, trusted }),
+        Err(e) => return Err(io("read", dir)(e)),
+    };
+    for entry in entries {
+        let path = entry.map_err(io("read", dir))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name.starts_with("build-") && name.ends_with(".pub") {
+            let pem = std::fs::read_to_string(&path).map_err(io("read", &path))?;
+            let wrong = |e| Error::Input(format!("{}: {e}", path.display()));
+            trusted.trust(Role::Build, PublicKey::from_pem(&pem).map_err(wrong)?).map_err(wrong)?;
+        }
+    }
+    Ok(ResultKeys { signer, trusted })
 }
 
 /// Reads a secret key; a file that others can read is refused.

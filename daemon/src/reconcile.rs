@@ -63,6 +63,13 @@ pub(crate) fn reconcile(service: &Arc<Service>) {
             idle = false;
             break;
         }
+        if building.is_none() {
+            let images = service.again.take();
+            if !images.is_empty() {
+                let (worker, task) = (service.clone(), Task::Build(images.clone()));
+                building = Some((task, std::thread::spawn(move || tasks::build(&worker, &images))));
+            }
+        }
         if idle {
             service.wait(PERIOD);
         }

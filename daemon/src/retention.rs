@@ -9,8 +9,9 @@ mod schedule;
 pub(crate) use schedule::{Facts, Growth, SizeOfDay, collect_and_count, day_of, growth, keep_house};
 
 use crate::{
+    builder::new_builder,
     error::{Error, Result},
-    service::{Service, fold, new_builder, now_ms},
+    service::{Service, fold, now_ms},
     settings::Settings,
 };
 use anneal_builder::{Builder, RECORDS, source_roots};

@@ -4,16 +4,17 @@
 //! journal refuses (a full disk), the state is put back to what it was, so nothing is believed that was not written.
 
 use crate::{
+    builder::new_builder,
     catalog_files::read_catalog,
     error::{Error, Result, io},
     keys::Keys,
     progress::Board,
     retention::Facts,
     settings::Settings,
+    tasks::Again,
 };
-use anneal_builder::{BuildRoot, Builder, BuilderConfig};
+use anneal_builder::Builder;
 use anneal_content::{BlobDigest, BlobSource as _, ImageName, PackageName, Version};
-use anneal_fetch::{BuildRootLock, FetchConfig, Fetcher};
 use anneal_index::Index;
 use anneal_ledger::{Event, Record, RevisionCause, State, Wanted, WantedImage};
 use anneal_plan::{Derived, derive};
@@ -52,6 +53,8 @@ pub(crate) struct Service {
     state: Mutex<State>,
     changed: Condvar,
     active: Mutex<Active>,
+    /// Images whose builds are to be looked at again though they are assembled.
+    pub(crate) again: Again,
     draining: AtomicBool,
     /// Held while the catalogue changes, so that a reload and a remedy don't overwrite each other.
     changing: Mutex<()>,
@@ -99,6 +102,7 @@ impl Service {
             state: Mutex::new(state),
             changed: Condvar::new(),
             active: Mutex::new(active),
+            again: Again::default(),
             draining: AtomicBool::new(false),
             changing: Mutex::new(()),
             stats: Mutex::new(None),
@@ -376,37 +380,4 @@ impl Active {
         }
         Ok(Self { catalog: Arc::new(catalog), derived: Arc::new(derived), wanted: Arc::new(wanted) })
     }
-}
-
-/// A builder for these settings.
-pub(crate) fn new_builder(settings: &Settings, store: Store, cancel: CancelToken) -> Result<Builder> {
-    let lock_path = settings.lock.clone().ok_or_else(|| {
-        Error::Input("no lock of the build root; name one with `lock` in the configuration or ANNEAL_LOCK".into())
-    })?;
-    let text = std::fs::read_to_string(&lock_path).map_err(io("read", &lock_path))?;
-    let root = BuildRoot::new(BuildRootLock::parse(&text)?, &settings.state.join("roots"))?;
-    let mut fetch = FetchConfig::from_environment();
-    fetch.spool = settings.state.join("work");
-    for (kind, mirrors) in &settings.mirrors {
-        let known = anneal_fetch::CoordinateKind::ALL.into_iter().find(|k| k.as_str() == kind);
-        let known =
-            known.ok_or_else(|| Error::Input(format!("mirrors.{kind}: there is no such kind of coordinate")))?;
-        fetch.mirrors.insert(known, mirrors.clone());
-    }
-    let config = BuilderConfig {
-        work_dir: settings.state.join("work"),
-        jobs: settings.jobs,
-        threads: settings.threads,
-        catalog_dir: settings.catalog_dir()?.to_owned(),
-        worker: worker_name(),
-    };
-    Ok(Builder::new(store, Fetcher::new(fetch), root, config, cancel)?)
-}
-
-fn worker_name() -> String {
-    let system = nix::sys::utsname::uname().map_or_else(
-        |_| "unknown system".to_owned(),
-        |u| format!("{} {} {}", u.sysname().display(), u.release().display(), u.machine().display()),
-    );
-    format!("anneal {}, {system}", env!("CARGO_PKG_VERSION"))
 }

@@ -10,6 +10,7 @@
 //! Pure: no clock, disk or network, and randomness is an argument. Signing follows RFC 6979, so the same
 //! statement and key give the same bytes. A verifier takes its keys from outside the thing that it verifies.
 
+mod action_result;
 mod approval;
 mod bundle;
 mod error;
@@ -28,6 +29,7 @@ mod test_result;
 mod timestamp;
 mod verify;
 
+pub use action_result::sign_result;
 pub use approval::{Approval, Binding, Decision};
 pub use bundle::{
     ANNOTATION_CONTENT, ANNOTATION_PREDICATE_TYPE, BUNDLE_MEDIA_TYPE, Bundle, CONTENT_DSSE, STATEMENT_MEDIA_TYPE,

@@ -1,6 +1,6 @@
 //! What a build gave: the record that the action cache keeps, append-only, per action.
 
-use crate::{BlobDigest, OutputName, TreeDigest};
+use crate::{ActionDigest, BlobDigest, Error, OutputName, Result, TreeDigest, canonical_json};
 use std::collections::BTreeMap;
 
 /// The result of running an action once.
@@ -23,4 +23,49 @@ pub struct ActionResult {
     pub limits_not_enforced: Vec<String>,
     /// What was varied on purpose; empty for the build itself, and such a result alone is ever reused.
     pub variation: Vec<String>,
+}
+
+/// A result as the action cache keeps it: the exact bytes that were signed, by which key, and the signature.
+///
+/// ```text
+/// payload    {"action": ActionDigest, "result": ActionResult} as canonical JSON
+/// signature  base64; `anneal-attest` makes and checks it
+/// ```
+/// The payload names its action, so that a record that was moved to another action says so.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignedResult {
+    /// What was signed.
+    pub payload: String,
+    /// The id of the key; a hint that decides nothing.
+    pub key_id: String,
+    /// The signature.
+    pub signature: String,
+}
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Payload {
+    action: ActionDigest,
+    result: ActionResult,
+}
+
+impl SignedResult {
+    /// The bytes to sign for a result of an action.
+    ///
+    /// # Errors
+    /// [`Error::Json`] where the result has no canonical form.
+    pub fn payload_of(action: &ActionDigest, result: &ActionResult) -> Result<String> {
+        let bytes = canonical_json(&Payload { action: *action, result: result.clone() })?;
+        String::from_utf8(bytes).map_err(|e| Error::Json { reason: e.to_string() })
+    }
+
+    /// Which action this is about, and what it gave. Says nothing about who signed it.
+    ///
+    /// # Errors
+    /// [`Error::Json`] where the payload is of another form.
+    pub fn read(&self) -> Result<(ActionDigest, ActionResult)> {
+        let Payload { action, result } =
+            serde_json::from_str(&self.payload).map_err(|e| Error::Json { reason: e.to_string() })?;
+        Ok((action, result))
+    }
 }

@@ -13,7 +13,7 @@ mod listing;
 mod name;
 mod source;
 
-pub use action::ActionResult;
+pub use action::{ActionResult, SignedResult};
 pub use digest::{ActionDigest, BlobDigest, BlobHasher, CatalogDigest, DerivationId, TreeDigest};
 pub use directory::{Directory, DirectoryNode, FileNode, SymlinkNode};
 pub use error::Error;

@@ -41,7 +41,7 @@ mod store;
 mod tree;
 mod writer;
 
-pub use action::{FailureRecord, RESULTS_MAX};
+pub use action::{Believes, Differing, FailureRecord, RESULTS_MAX, ResultSurvey};
 pub use anneal_capture::IngestRules;
 pub use blob::DAMAGE;
 pub use collect::{Collection, Gap, KindSize, Lease, Meaning, Node, Pin, RecordMeaning, Root, Survey, Sweep, Swept};

@@ -6,6 +6,7 @@ use crate::{
     settings::Settings,
     view::{View, view},
 };
+use anneal_attest::Keyring;
 use anneal_content::{BlobDigest, PackageName, Version};
 use anneal_ledger::{Decision, Event, Record, RevisionCause};
 use anneal_store::Store;
@@ -120,7 +121,7 @@ impl Build {
 }
 
 /// A package's last build, failed or not.
-pub(super) fn last_build(store: &Store, name: &PackageName) -> Result<Option<Build>> {
+pub(super) fn last_build(store: &Store, trusted: &Keyring, name: &PackageName) -> Result<Option<Build>> {
     for (_, record) in crate::service::journal(store, 0, usize::MAX)?.into_iter().rev() {
         let at_ms = record.at_ms;
         match record.event {
@@ -128,7 +129,8 @@ pub(super) fn last_build(store: &Store, name: &PackageName) -> Result<Option<Bui
                 return Ok(Some(Build { package, version: None, at_ms, failed: true, summary, log }));
             }
             Event::PackageBuilt { package, version, action, .. } if package == *name => {
-                let log = store.results(&action)?.into_iter().find(|r| r.variation.is_empty()).map(|r| r.log);
+                let results = store.results(&action, &|signed| trusted.believes(signed))?;
+                let log = results.into_iter().find(|r| r.variation.is_empty()).map(|r| r.log);
                 let summary = "the result of this build is no longer in the store".to_owned();
                 return Ok(Some(Build { package, version: Some(version), at_ms, failed: false, summary, log }));
             }

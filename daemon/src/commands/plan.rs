@@ -1,11 +1,12 @@
 //! `anneal plan`: what an advisory would rebuild, before anything runs.
 
 use crate::{
+    builder::new_builder,
     catalog_files::read_catalog,
     commands::{advisory, config::read_lock},
     error::{Error, Result},
     output::{Output, printable},
-    service::{at_chosen_releases, new_builder, now_ms},
+    service::{at_chosen_releases, now_ms},
     settings::Settings,
     tasks::{held_derivations, judge_catalog, read_record, remediation_of},
     view::{View, view},

@@ -131,7 +131,8 @@ fn mistakes_json(mistakes: &Mistakes) -> serde_json::Value {
 
 fn log(name: &PackageName, settings: &Settings, output: &Output) -> Result<()> {
     let store = super::store::open(settings)?;
-    let Some(build) = last_build(&store, name)? else {
+    let trusted = crate::keys::result_keys(&settings.state.join("keys"))?.trusted;
+    let Some(build) = last_build(&store, &trusted, name)? else {
         return Err(Error::No(format!("{name} was never built here; `anneal build` builds what images ask for")));
     };
     output.note(&printable(&build.headline()));

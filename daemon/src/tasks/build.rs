@@ -8,7 +8,10 @@ use anneal_builder::{Executed, Phase, Ran, Realised};
 use anneal_content::{CatalogDigest, DerivationId, ImageName};
 use anneal_ledger::{Event, LayerRecord, PackageRecord, Payload, PayloadKind, State};
 use anneal_plan::plan;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, PoisonError},
+};
 
 pub(crate) fn payloads(ran: &[Ran]) -> Vec<Payload> {
     let kind = |phase| match phase {
@@ -27,6 +30,21 @@ pub(crate) fn held_derivations(state: &State, now_ms: u64) -> BTreeMap<Derivatio
 
 fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
+}
+
+/// Images that are assembled, and whose builds are wanted once more: a result that was there is not believed any more.
+#[derive(Debug, Default)]
+pub(crate) struct Again(Mutex<BTreeSet<ImageName>>);
+
+impl Again {
+    pub(super) fn ask(&self, image: &ImageName) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(image.clone());
+    }
+
+    /// What was asked for since the last time.
+    pub(crate) fn take(&self) -> BTreeSet<ImageName> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// Plans, builds and assembles these images of the active catalogue.

@@ -36,6 +36,11 @@ fn assembled(service: &Service, manifest: &BlobDigest) -> Result<(Active, Built,
     let image = state.images.get(manifest).ok_or_else(|| Error::Internal(format!("image {manifest} is unknown")))?;
     let active = service.active();
     let built = service.builder.realised(&active.derived)?;
+    let needed = active.derived.images.get(&image.name).into_iter().flat_map(|need| &need.derivations);
+    if needed.into_iter().any(|id| !built.contains_key(id)) {
+        service.again.ask(&image.name);
+        return Err(Error::Internal(format!("builds of {} have no signed result; they run again", image.name)));
+    }
     let fresh = service.builder.assemble(&active.catalog, &active.derived, &image.name, &built)?;
     if fresh.manifest != *manifest {
         return Err(Error::Internal(format!("image {manifest} is not what the active catalogue makes any more")));

@@ -1,6 +1,6 @@
 //! The action cache and the small records.
 
-use crate::{fresh, told, writer};
+use crate::{fresh, record, results, told, writer};
 use anneal_content::{ActionDigest, ActionResult, BlobDigest, OutputName, TreeDigest};
 use anneal_store::{Error, FailureRecord, RESULTS_MAX};
 
@@ -22,15 +22,15 @@ fn results_are_added_never_replaced_and_the_same_one_counts_once() {
     // the last action's digest has no successor among prefixes
     let actions = [ActionDigest::of(b"a"), ActionDigest::of(b"b"), ActionDigest::from_bytes([255; 32])];
     for action in &actions {
-        assert!(store.results(action).unwrap().is_empty());
+        assert!(results(&store, action).is_empty());
         for seed in [3, 1, 2, 1, 3] {
-            store.record_result(action, &result(seed)).unwrap();
+            record(&store, action, &result(seed)).unwrap();
         }
     }
     drop(store);
     let store = writer(dir.path());
     for action in &actions {
-        assert_eq!(store.results(action).unwrap(), [result(3), result(1), result(2)]);
+        assert_eq!(results(&store, action), [result(3), result(1), result(2)]);
     }
     let stats = store.stats().unwrap();
     assert_eq!((stats.actions, stats.results), (3, 9));
@@ -41,11 +41,11 @@ fn an_action_has_a_limit_of_results() {
     let (_dir, store) = fresh();
     let action = ActionDigest::of(b"a");
     for started_ms in 0..RESULTS_MAX as u64 {
-        store.record_result(&action, &ActionResult { started_ms, ..result(0) }).unwrap();
+        record(&store, &action, &ActionResult { started_ms, ..result(0) }).unwrap();
     }
-    let error = store.record_result(&action, &result(1)).unwrap_err();
+    let error = record(&store, &action, &result(1)).unwrap_err();
     assert!(matches!(error, Error::TooManyResults { .. }), "{error}");
-    assert_eq!(store.results(&action).unwrap().len(), RESULTS_MAX);
+    assert_eq!(results(&store, &action).len(), RESULTS_MAX);
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn a_failure_counts_until_it_expires_or_a_result_comes() {
     let later = FailureRecord { expires_ms: 300, ..failure };
     store.record_failure(&action, &later).unwrap();
     assert_eq!(store.failure(&action, 200).unwrap(), Some(later));
-    store.record_result(&action, &result(1)).unwrap();
+    record(&store, &action, &result(1)).unwrap();
     assert_eq!(store.failure(&action, 200).unwrap(), None);
 }
 

@@ -3,7 +3,7 @@
 mod interleaved;
 mod killed;
 
-use crate::{fresh, noise, told};
+use crate::{fresh, noise, record, results, told};
 use anneal_content::{ActionDigest, ActionResult, BlobDigest, OutputName, TreeDigest};
 use anneal_store::{Error, IngestRules, Meaning, Node, Root, Store, Survey, Sweep, Swept};
 use std::{
@@ -66,7 +66,7 @@ fn built(store: &Store, name: &str, tree: TreeDigest) -> ActionDigest {
         limits_not_enforced: Vec::new(),
         variation: Vec::new(),
     };
-    store.record_result(&action, &result).unwrap();
+    record(store, &action, &result).unwrap();
     action
 }
 
@@ -120,7 +120,7 @@ fn results_go_whole_and_records_that_stand_for_them_go_with_them() {
     });
     let swept = collect(&store, &[root(Node::Action(actions[0]))]);
     assert_eq!((swept.actions, swept.records, swept.blobs), (1, 1, 3), "{swept:?}");
-    assert_eq!(actions.map(|action| store.results(&action).unwrap().len()), [1, 0]);
+    assert_eq!(actions.map(|action| results(&store, &action).len()), [1, 0]);
     assert!(
         store.record("realised", "zlib").unwrap().is_some() && store.record("realised", "pcre2").unwrap().is_none()
     );

@@ -1,7 +1,7 @@
 //! Everything at once, in any order: put, import, publish, pin, build, and the steps of collections between them.
 
 use super::{LATER_MS, MEANING, built, collect, files, read_document, root, tree_of};
-use crate::noise;
+use crate::{noise, results};
 use anneal_content::{ActionDigest, BlobDigest, EntryKind, TreeDigest, list};
 use anneal_store::{Collection, Lease, Node, Root, Store, Survey, Sweep};
 use proptest::prelude::*;
@@ -104,7 +104,7 @@ impl World {
             Step::Import(number) => drop(self.import(*number).hex()),
             Step::Publish(number) => {
                 let _lease = self.store.lease();
-                if let Some(result) = self.store.results(&action(*number)).unwrap().first() {
+                if let Some(result) = results(&self.store, &action(*number)).first() {
                     let out = *result.outputs.values().next().unwrap();
                     self.named.insert(format!("tree {number}"), root(Node::Tree(out)));
                 }
@@ -141,7 +141,7 @@ impl World {
             }
             Step::BuildFinds(number) => {
                 if let Some((_, has)) = &mut self.build
-                    && let Some(result) = self.store.results(&action(*number)).unwrap().first()
+                    && let Some(result) = results(&self.store, &action(*number)).first()
                 {
                     has.push((format!("tree {number}"), Node::Tree(*result.outputs.values().next().unwrap())));
                 }
@@ -266,8 +266,7 @@ fn builds_and_collections_in_many_threads_never_lose_what_was_named() {
                 for round in 0..60_u64 {
                     let lease = store.lease();
                     let number = u8::try_from((round * 7 + thread) % 6).unwrap();
-                    let found =
-                        store.results(&action(number)).unwrap().first().map(|r| *r.outputs.values().next().unwrap());
+                    let found = results(store, &action(number)).first().map(|r| *r.outputs.values().next().unwrap());
                     let out = found.unwrap_or_else(|| {
                         let out = tree(store, number);
                         built(store, &format!("action {number}"), out);

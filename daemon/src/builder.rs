@@ -1,0 +1,45 @@
+//! The builder of a state directory: its build root, its places to fetch from, its keys.
+
+use crate::{
+    error::{Error, Result, io},
+    keys::result_keys,
+    settings::Settings,
+};
+use anneal_builder::{BuildRoot, Builder, BuilderConfig};
+use anneal_fetch::{BuildRootLock, FetchConfig, Fetcher};
+use anneal_sandbox::CancelToken;
+use anneal_store::Store;
+
+/// A builder for these settings.
+pub(crate) fn new_builder(settings: &Settings, store: Store, cancel: CancelToken) -> Result<Builder> {
+    let lock_path = settings.lock.clone().ok_or_else(|| {
+        Error::Input("no lock of the build root; name one with `lock` in the configuration or ANNEAL_LOCK".into())
+    })?;
+    let text = std::fs::read_to_string(&lock_path).map_err(io("read", &lock_path))?;
+    let root = BuildRoot::new(BuildRootLock::parse(&text)?, &settings.state.join("roots"))?;
+    let mut fetch = FetchConfig::from_environment();
+    fetch.spool = settings.state.join("work");
+    for (kind, mirrors) in &settings.mirrors {
+        let known = anneal_fetch::CoordinateKind::ALL.into_iter().find(|k| k.as_str() == kind);
+        let known =
+            known.ok_or_else(|| Error::Input(format!("mirrors.{kind}: there is no such kind of coordinate")))?;
+        fetch.mirrors.insert(known, mirrors.clone());
+    }
+    let config = BuilderConfig {
+        work_dir: settings.state.join("work"),
+        jobs: settings.jobs,
+        threads: settings.threads,
+        catalog_dir: settings.catalog_dir()?.to_owned(),
+        worker: worker_name(),
+    };
+    let keys = result_keys(&settings.state.join("keys"))?;
+    Ok(Builder::new(store, Fetcher::new(fetch), root, config, keys, cancel)?)
+}
+
+fn worker_name() -> String {
+    let system = nix::sys::utsname::uname().map_or_else(
+        |_| "unknown system".to_owned(),
+        |u| format!("{} {} {}", u.sysname().display(), u.release().display(), u.machine().display()),
+    );
+    format!("anneal {}, {system}", env!("CARGO_PKG_VERSION"))
+}
