@@ -5,6 +5,7 @@
 //! (`anneal_store::Collection`). Before anything is deleted, the journal says which images are gone.
 
 mod schedule;
+mod withdraw;
 
 pub(crate) use schedule::{Facts, Growth, SizeOfDay, collect_and_count, day_of, growth, keep_house};
 
@@ -16,7 +17,7 @@ use crate::{
 };
 use anneal_builder::{Builder, RECORDS, source_roots};
 use anneal_content::{BlobDigest, CatalogDigest, TreeDigest};
-use anneal_ledger::{Event, Form, Image, Needed, Record, Reference, Refusal, State};
+use anneal_ledger::{Event, Form, Image, Needed, Record, Reference, Refusal, State, Withdrawal};
 use anneal_oci::{ImageIndex, ImageManifest};
 use anneal_plan::{Derived, derive};
 use anneal_recipe::Catalog;
@@ -41,6 +42,9 @@ pub(crate) struct Collected {
     pub(crate) dry_run: bool,
     /// What is kept, by kind; `garbage` is what goes.
     pub(crate) kinds: BTreeMap<String, KindSize>,
+    /// Publications that are served no longer; their bytes go when the grace time is over.
+    #[serde(default)]
+    pub(crate) withdrawn: Vec<Withdrawal>,
     /// Images that go.
     pub(crate) images: Vec<BlobDigest>,
     /// How many actions' results go.
@@ -196,10 +200,15 @@ impl Ground<'_> {
     }
 
     /// What a collection would do now.
-    pub(crate) fn dry_run(&self, keep_ms: u64) -> Result<Collected> {
+    pub(crate) fn dry_run(mut self, settings: &Settings) -> Result<Collected> {
         let collection = self.store.collection()?;
+        let withdrawn = withdraw::due(&self.state, self.store, settings)?;
+        if let Some(record) = withdraw::record_of(&withdrawn) {
+            self.state.admit(&record)?;
+        }
+        let keep_ms = keep_ms(settings);
         let Look { survey, loose, .. } = self.look(&collection, keep_ms, false)?;
-        Ok(collected(&survey, loose, None))
+        Ok(collected(&survey, withdrawn, loose, None))
     }
 
     /// Why something is kept.
@@ -216,7 +225,7 @@ impl Ground<'_> {
     }
 }
 
-fn collected(survey: &Survey, images: Vec<BlobDigest>, swept: Option<Swept>) -> Collected {
+fn collected(survey: &Survey, withdrawn: Vec<Withdrawal>, images: Vec<BlobDigest>, swept: Option<Swept>) -> Collected {
     let mut blobs = survey.garbage().to_vec();
     blobs.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
     blobs.truncate(LISTED_MAX);
@@ -224,6 +233,7 @@ fn collected(survey: &Survey, images: Vec<BlobDigest>, swept: Option<Swept>) -> 
     Collected {
         dry_run: swept.is_none(),
         kinds: survey.kinds().into_iter().map(|(kind, size)| (kind.to_owned(), size)).collect(),
+        withdrawn,
         images,
         actions: survey.garbage_actions().len() as u64,
         blobs,
@@ -250,10 +260,11 @@ pub(crate) fn ground(service: &Service) -> Ground<'_> {
 /// Collects beside everything else that a daemon does.
 pub(crate) fn collect(service: &Service, keep_ms: u64) -> Result<Collected> {
     let collection = service.store.collection()?;
+    let withdrawn = withdraw::withdraw(service)?;
     let images = retire(service, now_ms().saturating_sub(keep_ms))?;
     let ground = ground(service);
     let Look { survey, remember, .. } = ground.look(&collection, keep_ms, true)?;
-    let mut answer = collected(&survey, images, None);
+    let mut answer = collected(&survey, withdrawn, images, None);
     let stop = || service.is_draining();
     let swept = collection.sweep(survey, &Sweep { meaning: MEANING, remember: &remember, stop: &stop })?;
     (answer.dry_run, answer.swept) = (false, Some(swept));
@@ -311,18 +322,28 @@ impl Directory {
         Ok(Ground { store: &self.store, builder: &self.builder, state, active })
     }
 
+    fn record(&self, state: &mut State, record: &Record) -> Result<()> {
+        state.admit(record)?;
+        let line = serde_json::to_vec(record).map_err(|e| Error::Internal(e.to_string()))?;
+        Ok(self.store.append_events(&[line]).map(drop)?)
+    }
+
     /// Collects.
-    pub(crate) fn collect(&self, keep_ms: u64) -> Result<Collected> {
+    pub(crate) fn collect(&self, settings: &Settings) -> Result<Collected> {
+        let keep_ms = keep_ms(settings);
         let collection = self.store.collection()?;
         let mut ground = self.ground()?;
+        let withdrawn = withdraw::due(&ground.state, &self.store, settings)?;
+        if let Some(record) = withdraw::record_of(&withdrawn) {
+            self.record(&mut ground.state, &record)?;
+        }
         let images = ground.state.loose_images(&ground.needed(now_ms().saturating_sub(keep_ms))?);
         if !images.is_empty() {
             let record = Record { at_ms: now_ms(), event: Event::ImagesCollected { manifests: images.clone() } };
-            ground.state.admit(&record)?;
-            self.store.append_events(&[serde_json::to_vec(&record).map_err(|e| Error::Internal(e.to_string()))?])?;
+            self.record(&mut ground.state, &record)?;
         }
         let Look { survey, remember, .. } = ground.look(&collection, keep_ms, true)?;
-        let mut answer = collected(&survey, images, None);
+        let mut answer = collected(&survey, withdrawn, images, None);
         let how = Sweep { meaning: MEANING, remember: &remember, stop: &|| false };
         (answer.dry_run, answer.swept) = (false, Some(collection.sweep(survey, &how)?));
         Ok(answer)

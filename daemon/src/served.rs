@@ -13,7 +13,7 @@ use anneal_store::Store;
 /// A publication with a damaged document is left out, with a line in the log, so that the others go on being served.
 pub(crate) fn served(state: &State, store: &Store) -> Served {
     let mut served = Served::default();
-    for publication in &state.publications {
+    for publication in state.served_publications() {
         let mut repository = served.repositories.get(&publication.image).cloned().unwrap_or_default();
         match add_publication(&mut repository, state, publication, store) {
             Ok(()) => drop(served.repositories.insert(publication.image.clone(), repository)),

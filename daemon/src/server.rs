@@ -226,10 +226,10 @@ async fn reload(State(service): Shared) -> Answer<Json<bool>> {
 
 async fn collect(State(service): Shared, Json(request): Json<CollectRequest>) -> Answer<Json<Collected>> {
     blocking(move || {
-        let keep_ms = retention::keep_ms(&service.settings);
         if request.dry_run {
-            return Ok(Json(retention::ground(&service).dry_run(keep_ms)?));
+            return Ok(Json(retention::ground(&service).dry_run(&service.settings)?));
         }
+        let keep_ms = retention::keep_ms(&service.settings);
         Ok(Json(retention::collect_and_count(&service, keep_ms)?))
     })
     .await

@@ -256,8 +256,8 @@ impl Service {
 
     /// Publishes a snapshot of what may be served.
     pub(crate) fn serve_publications(&self) -> Result<()> {
-        let served = self.with_state(|state| crate::served::served(state, &self.store));
-        self.served.send_replace(Arc::new(served));
+        // Under the state's lock, so that an older snapshot never takes the place of a newer one.
+        self.with_state(|state| self.served.send_replace(Arc::new(crate::served::served(state, &self.store))));
         Ok(())
     }
 

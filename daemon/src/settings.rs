@@ -4,11 +4,16 @@
 //! state = "/var/lib/anneal"
 //! catalog = "/etc/anneal/recipes"
 //! listen = "127.0.0.1:8378"
+//! keep-published = "forever"          # or { days = 365 }, or { releases = 10 }
+//! [keep-published-of]
+//! nginx = { releases = 5 }
 //! [mirrors]
 //! debian = ["https://mirror.example/debian"]
 //! ```
 
 use crate::error::{Error, Result, io};
+use anneal_content::ImageName;
+use anneal_ledger::{Keep, KeepPublished};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -33,6 +38,13 @@ struct File {
     retry_seconds: Option<u64>,
     keep_days: Option<u64>,
     collect_hours: Option<u64>,
+    keep_published: Option<Keep>,
+    #[serde(default)]
+    keep_published_of: BTreeMap<ImageName, Keep>,
+    quarantine_days: Option<u64>,
+    scrub_days: Option<u64>,
+    scrub_mib_a_second: Option<u64>,
+    fips: Option<bool>,
     #[serde(default)]
     mirrors: BTreeMap<String, Vec<String>>,
 }
@@ -102,6 +114,16 @@ pub(crate) struct Settings {
     pub(crate) keep_days: u64,
     /// How often the daemon collects by itself; 0: only when the disk is nearly full.
     pub(crate) collect_hours: u64,
+    /// How long publications are served.
+    pub(crate) keep_published: KeepPublished,
+    /// How long the bytes of what was found damaged are kept.
+    pub(crate) quarantine_days: u64,
+    /// How often the daemon reads the whole store against its digests; 0: never by itself.
+    pub(crate) scrub_days: u64,
+    /// How much of it in a second; 0: as much as the disk gives.
+    pub(crate) scrub_mib_a_second: u64,
+    /// Whether nothing but SHA-256 vouches for what is read.
+    pub(crate) fips: bool,
     pub(crate) mirrors: BTreeMap<String, Vec<String>>,
     pub(crate) server: Option<PathBuf>,
     /// Name, value, origin: for `config show`.
@@ -166,6 +188,22 @@ impl Resolver<'_> {
     }
 }
 
+impl Resolver<'_> {
+    /// Rules for single images stand in the file alone. None may say that nothing is kept.
+    fn show_rules(&mut self, keep: &KeepPublished) -> Result<()> {
+        let all = ("keep-published".to_owned(), keep.all);
+        let of = keep.of.iter().map(|(image, keep)| (format!("keep-published-of.{image}"), *keep));
+        for (name, keep) in of.chain([all]) {
+            keep.to_string().parse::<Keep>().map_err(|wrong| Error::Input(format!("{name}: {wrong}")))?;
+            let origin = self.file.clone().map_or(Origin::Default, Origin::File);
+            if name != "keep-published" {
+                self.shown.push((name, keep.to_string(), origin));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The largest configuration file that is read.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -217,6 +255,17 @@ impl Settings {
         let retry_seconds = resolver.pick("retry-seconds", None, file.retry_seconds, 900, u64::to_string, seconds)?;
         let keep_days = resolver.pick("keep-days", None, file.keep_days, 14, u64::to_string, seconds)?;
         let collect_hours = resolver.pick("collect-hours", None, file.collect_hours, 24, u64::to_string, seconds)?;
+        let keep = |keep: &Keep| keep.to_string();
+        let all =
+            resolver.pick("keep-published", None, file.keep_published, Keep::Forever, keep, |t| t.parse().ok())?;
+        let keep_published = KeepPublished { all, of: file.keep_published_of };
+        resolver.show_rules(&keep_published)?;
+        let quarantine_days =
+            resolver.pick("quarantine-days", None, file.quarantine_days, 90, u64::to_string, seconds)?;
+        let scrub_days = resolver.pick("scrub-days", None, file.scrub_days, 7, u64::to_string, seconds)?;
+        let scrub_mib_a_second =
+            resolver.pick("scrub-mib-a-second", None, file.scrub_mib_a_second, 32, u64::to_string, seconds)?;
+        let fips = resolver.pick("fips", None, file.fips, false, bool::to_string, |t| t.parse().ok())?;
         let server = flags.server.clone().or_else(|| surroundings.variables.get("ANNEAL_SERVER").map(PathBuf::from));
         Ok(Self {
             state,
@@ -232,6 +281,11 @@ impl Settings {
             retry_seconds,
             keep_days,
             collect_hours,
+            keep_published,
+            quarantine_days,
+            scrub_days,
+            scrub_mib_a_second,
+            fips,
             mirrors: file.mirrors,
             server,
             shown: resolver.shown,
@@ -283,36 +337,4 @@ fn find_upwards(cwd: &Path) -> Option<PathBuf> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn surroundings(pairs: &[(&str, &str)]) -> Surroundings {
-        let variables = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        Surroundings { variables, root: true, cwd: "/".into(), cpus: 4 }
-    }
-
-    #[test]
-    fn a_flag_wins_over_a_variable_and_a_variable_over_the_default() {
-        let flags = Flags { jobs: Some(7), ..Flags::default() };
-        let here = surroundings(&[("ANNEAL_JOBS", "3"), ("ANNEAL_STATE", "/srv/anneal")]);
-        let settings = Settings::resolve(&flags, &here).unwrap();
-        assert_eq!((settings.jobs, settings.state), (7, PathBuf::from("/srv/anneal")));
-        let origin = |name: &str| settings.shown.iter().find(|s| s.0 == name).map(|s| s.2.clone());
-        assert_eq!(origin("jobs"), Some(Origin::Flag));
-        assert_eq!(origin("state"), Some(Origin::Variable("ANNEAL_STATE".into())));
-        assert_eq!(origin("listen"), Some(Origin::Default));
-    }
-
-    #[test]
-    fn the_registry_listens_on_loopback_only() {
-        let flags = Flags { listen: Some(SocketAddr::from(([0, 0, 0, 0], 1))), ..Flags::default() };
-        let refused = Settings::resolve(&flags, &surroundings(&[])).unwrap_err();
-        assert!(refused.to_string().contains("loopback"), "{refused}");
-    }
-
-    #[test]
-    fn a_variable_that_is_no_number_is_named() {
-        let refused = Settings::resolve(&Flags::default(), &surroundings(&[("ANNEAL_JOBS", "many")])).unwrap_err();
-        assert_eq!(refused.to_string(), "ANNEAL_JOBS is `many`, which is not a value for jobs");
-    }
-}
+mod tests;

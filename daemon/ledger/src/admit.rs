@@ -34,11 +34,12 @@ impl State {
             Event::ImagesCollected { manifests } => {
                 manifests.iter().try_for_each(|manifest| self.may_collect(manifest))
             }
+            Event::PublicationsWithdrawn { withdrawals } => self.may_withdraw(withdrawals),
             _ => Ok(()),
         }
     }
 
-    /// What was published is kept for ever, and what awaits a human until they decide.
+    /// What is published is kept until it is withdrawn, and what awaits a human until they decide.
     fn may_collect(&self, manifest: &BlobDigest) -> Result<(), Refusal> {
         self.image(manifest)?;
         let needed = self.needed_images(&BTreeSet::new(), u64::MAX).remove(manifest);

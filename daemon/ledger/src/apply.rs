@@ -151,6 +151,7 @@ impl State {
                 }
                 Ok(())
             }
+            Event::PublicationsWithdrawn { withdrawals } => self.withdraw(withdrawals, at_ms),
             Event::Published { candidate, evidence, extra_tags } => {
                 let approved = self.candidates.get(candidate).ok_or(Refusal::NoCandidate(*candidate))?.clone();
                 for older in self.candidates.values_mut().filter(|c| c.image == approved.image && c.id < *candidate) {
@@ -167,6 +168,7 @@ impl State {
                     evidence: evidence.clone(),
                     extra_tags: extra_tags.clone(),
                     at_ms,
+                    withdrawn_ms: None,
                 });
                 self.set_status(*candidate, CandidateStatus::Published);
                 self.close_cases();

@@ -1,5 +1,6 @@
 //! The events of the journal, as they are stored: one JSON object each, tagged by `event`.
 
+use crate::Withdrawal;
 use anneal_content::{
     ActionDigest, BlobDigest, CatalogDigest, DerivationId, ImageName, PackageName, Tag, TreeDigest, Version,
 };
@@ -330,6 +331,12 @@ pub enum Event {
     ImagesCollected {
         /// The manifests.
         manifests: Vec<BlobDigest>,
+    },
+    /// Retention ended the time for which these publications are served: from now on they are not, and their bytes may
+    /// be collected. What was found, decided and signed about them stays.
+    PublicationsWithdrawn {
+        /// Which, and by which rule.
+        withdrawals: Vec<Withdrawal>,
     },
     /// Tags moved.
     Published {

@@ -14,6 +14,7 @@ mod refusal;
 mod retention;
 mod state;
 mod tasks;
+mod withdrawal;
 
 pub use event::{
     CandidateId, CheckInputs, Decision, Event, EvidenceRef, Hit, HitKind, LayerRecord, PackageRecord, Payload,
@@ -23,3 +24,4 @@ pub use refusal::Refusal;
 pub use retention::{Form, Needed, Reference};
 pub use state::{Approver, Candidate, CandidateStatus, Case, CaseStatus, Failure, Image, Publication, State};
 pub use tasks::{Task, Wanted, WantedImage, next_tasks};
+pub use withdrawal::{Keep, KeepPublished, Withdrawal};

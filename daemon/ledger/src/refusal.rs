@@ -83,6 +83,17 @@ pub enum Refusal {
         /// What needs it.
         by: String,
     },
+    /// A publication that stays, whatever retention says.
+    #[error("publication {candidate} is not withdrawn: {by}")]
+    Kept {
+        /// The candidate.
+        candidate: CandidateId,
+        /// What keeps it.
+        by: String,
+    },
+    /// What is not served cannot be withdrawn.
+    #[error("candidate {0} is not served: it was never published, or was withdrawn before")]
+    NotServed(CandidateId),
     /// A publication without an approval.
     #[error("candidate {0} is not approved, so no tag moves")]
     NotApproved(CandidateId),

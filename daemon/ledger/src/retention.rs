@@ -1,9 +1,9 @@
 //! What the ledger needs of the store, and what it can do without.
 //!
 //! Kept for ever: what an auditor asks for (catalogues, advisories, plans, check results, evidence, what an approver was
-//! shown and what they signed) and every image that was ever published. Kept as long as it may be needed: images that
-//! await a human, that the active catalogue asks for, or that came or were set aside within the grace time. Any other
-//! image is collected, and the ledger says so before a byte is deleted, so that nobody takes it for one that is there.
+//! shown and what they signed) and every image that was ever published, unless an operator has old releases withdrawn
+//! (`withdrawal.rs`). Kept as long as it may be needed: images that await a human, that the active catalogue asks for, or
+//! that came or were set aside within the grace time. Any other image is collected, and the ledger says so before a byte is deleted, so that nobody takes it for one that is there.
 
 use crate::{CandidateStatus, Event, EvidenceRef, Image, State};
 use anneal_content::{BlobDigest, DerivationId};
@@ -102,7 +102,7 @@ impl State {
 
     fn why_needed(&self, image: &Image, wanted: &BTreeSet<BlobDigest>, since_ms: u64) -> Option<String> {
         let Image { name, manifest, .. } = image;
-        if let Some(publication) = self.publications.iter().rev().find(|p| p.manifest == *manifest) {
+        if let Some(publication) = self.served_publications().rev().find(|p| p.manifest == *manifest) {
             return Some(format!("publication {} of {name}", publication.candidate));
         }
         let candidates = || self.candidates.values().rev().filter(|c| c.manifest == *manifest);
@@ -115,7 +115,9 @@ impl State {
         }
         let aside = candidates().map(|c| (self.set_aside_ms(c), format!("candidate {} of {name}", c.id)));
         let (at_ms, what) = aside.max().unwrap_or((image.at_ms, format!("an image of {name}")));
-        let at_ms = at_ms.max(image.at_ms);
+        let withdrawn =
+            self.publications.iter().filter(|p| p.manifest == *manifest).filter_map(|p| p.withdrawn_ms).max();
+        let at_ms = at_ms.max(image.at_ms).max(withdrawn.unwrap_or_default());
         (at_ms > since_ms).then(|| format!("{what} came or was set aside within the time that everything is kept"))
     }
 

@@ -223,6 +223,9 @@ pub struct Publication {
     pub extra_tags: BTreeMap<Tag, BlobDigest>,
     /// When.
     pub at_ms: u64,
+    /// Since when it is not served any more.
+    #[serde(default)]
+    pub withdrawn_ms: Option<u64>,
 }
 
 impl State {

@@ -196,6 +196,10 @@ pub(super) fn event_text(event: &Event) -> String {
         Event::ImagesCollected { manifests } => {
             format!("{} images that nothing needed were collected: {}", manifests.len(), joined(manifests))
         }
+        Event::PublicationsWithdrawn { withdrawals } => {
+            let each = withdrawals.iter().map(|one| format!("{} ({})", one.candidate, one.why));
+            format!("publications are served no longer: {}", each.collect::<Vec<_>>().join(", "))
+        }
         Event::Published { candidate, .. } => format!("candidate {candidate} was published"),
     }
 }

@@ -12,6 +12,7 @@ use crate::{
 };
 use anneal_api::{CollectRequest, PinRequest};
 use anneal_content::BlobDigest;
+use anneal_ledger::Withdrawal;
 use anneal_store::{OpenMode, Pin, Store};
 use std::{fmt::Write as _, time::Duration};
 
@@ -23,7 +24,7 @@ pub(super) fn look(settings: &Settings) -> Result<Collected> {
     match daemon(settings) {
         Ok(client) => client.patient(PATIENCE).post("/v1/store/collect", &CollectRequest { dry_run: true }),
         Err(error) if settings.server.is_some() => Err(error),
-        Err(_) => Directory::open(settings, OpenMode::ReadOnly)?.ground()?.dry_run(keep_ms(settings)),
+        Err(_) => Directory::open(settings, OpenMode::ReadOnly)?.ground()?.dry_run(settings),
     }
 }
 
@@ -33,7 +34,7 @@ pub(super) fn gc(dry_run: bool, settings: &Settings, output: &Output) -> Result<
         (true, _) => look(settings)?,
         (false, Ok(client)) => client.patient(PATIENCE).post("/v1/store/collect", &CollectRequest { dry_run })?,
         (false, Err(error)) if settings.server.is_some() => return Err(error),
-        (false, Err(_)) => Directory::open(settings, OpenMode::ReadWrite)?.collect(keep_ms(settings))?,
+        (false, Err(_)) => Directory::open(settings, OpenMode::ReadWrite)?.collect(settings)?,
     };
     output.result(|| printable(&text(&collected, settings.keep_days)), &collected)?;
     match collected.gaps.len() {
@@ -53,6 +54,9 @@ fn text(collected: &Collected, keep_days: u64) -> String {
     }
     for gap in &collected.gaps {
         let _ = writeln!(text, "hidden: what {} names ({}); it is kept for {}", gap.what, gap.wrong, gap.why);
+    }
+    for Withdrawal { candidate, why } in &collected.withdrawn {
+        let _ = writeln!(text, "  publication {candidate} is served no longer: {why}");
     }
     for digest in &collected.images {
         let _ = writeln!(text, "  image {digest}");

@@ -1,0 +1,53 @@
+use super::*;
+
+fn surroundings(pairs: &[(&str, &str)]) -> Surroundings {
+    let variables = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    Surroundings { variables, root: true, cwd: "/".into(), cpus: 4 }
+}
+
+#[test]
+fn a_flag_wins_over_a_variable_and_a_variable_over_the_default() {
+    let flags = Flags { jobs: Some(7), ..Flags::default() };
+    let here = surroundings(&[("ANNEAL_JOBS", "3"), ("ANNEAL_STATE", "/srv/anneal")]);
+    let settings = Settings::resolve(&flags, &here).unwrap();
+    assert_eq!((settings.jobs, settings.state), (7, PathBuf::from("/srv/anneal")));
+    let origin = |name: &str| settings.shown.iter().find(|s| s.0 == name).map(|s| s.2.clone());
+    assert_eq!(origin("jobs"), Some(Origin::Flag));
+    assert_eq!(origin("state"), Some(Origin::Variable("ANNEAL_STATE".into())));
+    assert_eq!(origin("listen"), Some(Origin::Default));
+}
+
+#[test]
+fn the_registry_listens_on_loopback_only() {
+    let flags = Flags { listen: Some(SocketAddr::from(([0, 0, 0, 0], 1))), ..Flags::default() };
+    let refused = Settings::resolve(&flags, &surroundings(&[])).unwrap_err();
+    assert!(refused.to_string().contains("loopback"), "{refused}");
+}
+
+#[test]
+fn how_long_publications_are_served_is_said_for_all_images_and_for_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("config.toml");
+    let read = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        let flags = Flags { config: Some(path.clone()), ..Flags::default() };
+        Settings::resolve(&flags, &surroundings(&[])).map(|settings| settings.keep_published)
+    };
+    assert_eq!(read("").unwrap(), KeepPublished::default());
+    assert_eq!(read("keep-published = \"forever\"").unwrap().all, Keep::Forever);
+    let rules = read("keep-published = { days = 365 }\n[keep-published-of]\nnginx = { releases = 5 }").unwrap();
+    assert_eq!(rules.all, Keep::Days(365));
+    assert_eq!(rules.of[&ImageName::new("nginx").unwrap()], Keep::Releases(5));
+    for wrong in ["keep-published = { days = 0 }", "keep-published = 3", "[keep-published-of]\na = { releases = 0 }"] {
+        assert!(read(wrong).is_err(), "{wrong}");
+    }
+    let by_variable = surroundings(&[("ANNEAL_KEEP_PUBLISHED", "3 releases")]);
+    let settings = Settings::resolve(&Flags::default(), &by_variable).unwrap();
+    assert_eq!(settings.keep_published.all, Keep::Releases(3));
+}
+
+#[test]
+fn a_variable_that_is_no_number_is_named() {
+    let refused = Settings::resolve(&Flags::default(), &surroundings(&[("ANNEAL_JOBS", "many")])).unwrap_err();
+    assert_eq!(refused.to_string(), "ANNEAL_JOBS is `many`, which is not a value for jobs");
+}
