@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! <work>/../roots/<digest of the lock>/        complete: it is renamed into place when every byte is written
+//! <work>/../roots/<digest>.partial/            on its way in, or out
+//! <work>/../roots/<digest>.unused              since when no lock asks for that root, milliseconds since 1970
 //! ```
 
 use crate::{Builder, Error, Progress, Result, error::io};
@@ -9,7 +11,7 @@ use anneal_content::{BlobDigest, BlobSource as _, EntryName};
 use anneal_fetch::{BuildRootLock, assemble_build_root};
 use anneal_recipe::Source;
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -28,7 +30,7 @@ pub struct BuildRoot {
 
 impl BuildRoot {
     /// The root of this lock, kept beneath `roots`.
-    pub fn new(lock: BuildRootLock, roots: &std::path::Path) -> Result<Self> {
+    pub fn new(lock: BuildRootLock, roots: &Path) -> Result<Self> {
         let digest = lock.digest().map_err(|source| Error::BuildRoot {
             lock: BlobDigest::of(lock.to_toml().as_bytes()),
             source: Box::new(source),
@@ -82,6 +84,45 @@ impl BuildRoot {
         Ok(())
     }
 
+    /// Roots of other locks that nobody has asked for in `keep_ms`: removed, or only named where `dry_run` says so.
+    pub fn remove_unused(&self, keep_ms: u64, now_ms: u64, dry_run: bool) -> Result<Vec<String>> {
+        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        let (roots, own) = (self.dir.parent().unwrap_or(&self.dir), self.digest.hex());
+        let mut removed = Vec::new();
+        for name in names_in(roots)? {
+            let (digest, rest) = name.split_once('.').unwrap_or((&name, ""));
+            // what is named otherwise is not ours
+            if format!("sha256:{digest}").parse::<BlobDigest>().is_err() || !["", "partial", "unused"].contains(&rest) {
+                continue;
+            }
+            let path = roots.join(&name);
+            let marker = roots.join(format!("{digest}.unused"));
+            let marked_ms = std::fs::read_to_string(&marker).ok().and_then(|text| text.trim().parse::<u64>().ok());
+            match rest {
+                "unused" if digest == own && !dry_run => std::fs::remove_file(&path).map_err(io("remove", &path))?,
+                _ if digest == own || rest == "unused" => {}
+                "" if now_ms.saturating_sub(marked_ms.unwrap_or(now_ms)) < keep_ms => {
+                    if marked_ms.is_none() && !dry_run {
+                        std::fs::write(&marker, now_ms.to_string()).map_err(io("write", &marker))?;
+                    }
+                }
+                _ => {
+                    if !dry_run {
+                        // a root that is half there must never have a whole one's name
+                        let going = roots.join(format!("{digest}.partial"));
+                        if path != going {
+                            std::fs::rename(&path, &going).map_err(io("rename", &path))?;
+                        }
+                        anneal_sandbox::remove_tree(&going)?;
+                        let _ = std::fs::remove_file(&marker);
+                    }
+                    removed.push(digest.to_owned());
+                }
+            }
+        }
+        Ok(removed)
+    }
+
     fn fetch_all(&self, builder: &Builder, on: &(dyn Fn(Progress) + Sync)) -> Result<()> {
         let next = AtomicUsize::new(0);
         let failed = Mutex::new(None);
@@ -114,5 +155,48 @@ impl BuildRoot {
             places: vec![package.place()],
         };
         builder.archive("the build root", &source, on)
+    }
+}
+
+/// The names in a directory, sorted; none where there is no directory.
+fn names_in(dir: &Path) -> Result<Vec<String>> {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(io("list", dir)(e)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.push(entry.map_err(io("list", dir))?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_root_that_no_lock_asks_for_goes_after_its_time_and_what_is_not_a_root_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let roots = dir.path().join("roots");
+        let text = include_str!("../../vendor/build-root.lock");
+        let root = BuildRoot::new(BuildRootLock::parse(text).unwrap(), &roots).unwrap();
+        assert_eq!(root.remove_unused(10, 0, false).unwrap(), [] as [String; 0], "there is no directory yet");
+        let old = BlobDigest::of(b"an older lock").hex();
+        let half = BlobDigest::of(b"half").hex();
+        for name in [&root.digest.hex(), &old, &format!("{half}.partial"), "not-ours"] {
+            std::fs::create_dir_all(roots.join(name).join("usr")).unwrap();
+        }
+        assert_eq!(root.remove_unused(10, 1000, true).unwrap(), [half.as_str()]);
+        assert_eq!(root.remove_unused(10, 1000, false).unwrap(), [half], "nobody makes it");
+        assert_eq!(root.remove_unused(10, 1009, false).unwrap(), [] as [String; 0], "unused since 1000");
+        assert_eq!(root.remove_unused(10, 1010, true).unwrap(), [old.as_str()]);
+        assert!(roots.join(&old).is_dir(), "only looked at");
+        assert_eq!(root.remove_unused(10, 1010, false).unwrap(), [old]);
+        let mut left = vec!["not-ours".to_owned(), root.digest.hex()];
+        left.sort();
+        assert_eq!(names_in(&roots).unwrap(), left);
     }
 }

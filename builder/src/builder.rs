@@ -85,6 +85,11 @@ impl Builder {
         &self.store
     }
 
+    /// Build roots that nobody has asked for in `keep_ms`: removed, or only named.
+    pub fn remove_unused_roots(&self, keep_ms: u64, now_ms: u64, dry_run: bool) -> Result<Vec<String>> {
+        self.root.remove_unused(keep_ms, now_ms, dry_run)
+    }
+
     /// Which derivations were built before, and what they came out as.
     pub fn realised(&self, derived: &Derived) -> Result<BTreeMap<DerivationId, Realised>> {
         let mut found = BTreeMap::new();

@@ -4,6 +4,7 @@
 //! and the catalogue that a needed image came from names its sources. The store follows those roots and deletes the rest
 //! (`anneal_store::Collection`). Before anything is deleted, the journal says which images are gone.
 
+mod aside;
 mod schedule;
 mod withdraw;
 
@@ -47,6 +48,12 @@ pub(crate) struct Collected {
     pub(crate) withdrawn: Vec<Withdrawal>,
     /// Images that go.
     pub(crate) images: Vec<BlobDigest>,
+    /// Build roots that no lock asks for any more.
+    #[serde(default)]
+    pub(crate) roots: Vec<String>,
+    /// What was found damaged so long ago that nobody will look at it.
+    #[serde(default)]
+    pub(crate) quarantined: KindSize,
     /// How many actions' results go.
     pub(crate) actions: u64,
     /// Blobs that go, the largest first, not all of them where there are many.
@@ -208,7 +215,9 @@ impl Ground<'_> {
         }
         let keep_ms = keep_ms(settings);
         let Look { survey, loose, .. } = self.look(&collection, keep_ms, false)?;
-        Ok(collected(&survey, withdrawn, loose, None))
+        let mut answer = collected(&survey, withdrawn, loose, None);
+        aside::clear(self.store, self.builder, settings, keep_ms, &mut answer)?;
+        Ok(answer)
     }
 
     /// Why something is kept.
@@ -235,6 +244,8 @@ fn collected(survey: &Survey, withdrawn: Vec<Withdrawal>, images: Vec<BlobDigest
         kinds: survey.kinds().into_iter().map(|(kind, size)| (kind.to_owned(), size)).collect(),
         withdrawn,
         images,
+        roots: Vec::new(),
+        quarantined: KindSize::default(),
         actions: survey.garbage_actions().len() as u64,
         blobs,
         gaps: survey.gaps().iter().map(gap).collect(),
@@ -268,6 +279,7 @@ pub(crate) fn collect(service: &Service, keep_ms: u64) -> Result<Collected> {
     let stop = || service.is_draining();
     let swept = collection.sweep(survey, &Sweep { meaning: MEANING, remember: &remember, stop: &stop })?;
     (answer.dry_run, answer.swept) = (false, Some(swept));
+    aside::clear(&service.store, &service.builder, &service.settings, keep_ms, &mut answer)?;
     Ok(answer)
 }
 
@@ -346,6 +358,7 @@ impl Directory {
         let mut answer = collected(&survey, withdrawn, images, None);
         let how = Sweep { meaning: MEANING, remember: &remember, stop: &|| false };
         (answer.dry_run, answer.swept) = (false, Some(collection.sweep(survey, &how)?));
+        aside::clear(&self.store, &self.builder, settings, keep_ms, &mut answer)?;
         Ok(answer)
     }
 }

@@ -5,6 +5,7 @@ use crate::{
     patience::{Patient, WRITE_PATIENCE},
     reconcile::reconcile,
     retention::keep_house,
+    scrub::keep_scrubbed,
     server::{bind_http, bind_socket, control, public},
     service::Service,
     settings::Settings,
@@ -47,8 +48,9 @@ async fn serve(service: Arc<Service>, socket: std::path::PathBuf, until_input_en
     let control = axum::serve(unix, control(service.clone())).with_graceful_shutdown(wait(stop.clone()));
     let public = axum::serve(http, public(service.clone())).with_graceful_shutdown(wait(stop.clone()));
     let doors = [tokio::spawn(control.into_future()), tokio::spawn(public.into_future())];
-    let (looping, housekeeping) = (service.clone(), service.clone());
+    let (looping, housekeeping, scrubbing) = (service.clone(), service.clone(), service.clone());
     let house = std::thread::spawn(move || keep_house(&housekeeping));
+    let scrub = std::thread::spawn(move || keep_scrubbed(&scrubbing));
     let mut work = tokio::task::spawn_blocking(move || reconcile(&looping));
     let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
     tracing::info!(
@@ -71,7 +73,7 @@ async fn serve(service: Arc<Service>, socket: std::path::PathBuf, until_input_en
     }
     // It ends with the drain; where the loop ended by itself, the process ends anyway.
     if matches!(ended, Ended::Asked(_)) {
-        let _ = tokio::task::spawn_blocking(move || house.join()).await;
+        let _ = tokio::task::spawn_blocking(move || (house.join(), scrub.join())).await;
     }
     stop.notify_waiters();
     for door in doors {

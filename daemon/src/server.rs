@@ -227,7 +227,9 @@ async fn reload(State(service): Shared) -> Answer<Json<bool>> {
 async fn collect(State(service): Shared, Json(request): Json<CollectRequest>) -> Answer<Json<Collected>> {
     blocking(move || {
         if request.dry_run {
-            return Ok(Json(retention::ground(&service).dry_run(&service.settings)?));
+            let looked = retention::ground(&service).dry_run(&service.settings)?;
+            service.collections().kinds.clone_from(&looked.kinds);
+            return Ok(Json(looked));
         }
         let keep_ms = retention::keep_ms(&service.settings);
         Ok(Json(retention::collect_and_count(&service, keep_ms)?))

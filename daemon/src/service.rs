@@ -7,7 +7,8 @@ use crate::{
     builder::new_builder,
     catalog_files::read_catalog,
     error::{Error, Result, io},
-    keys::Keys,
+    holdings::Holdings,
+    keys::{Keys, result_keys},
     progress::Board,
     retention::Facts,
     settings::Settings,
@@ -21,7 +22,7 @@ use anneal_plan::{Derived, derive};
 use anneal_recipe::Catalog;
 use anneal_registry::Served;
 use anneal_sandbox::CancelToken;
-use anneal_store::{OpenMode, Stats, Store};
+use anneal_store::{OpenMode, Store};
 use std::{
     collections::BTreeMap,
     sync::{
@@ -58,12 +59,13 @@ pub(crate) struct Service {
     draining: AtomicBool,
     /// Held while the catalogue changes, so that a reload and a remedy don't overwrite each other.
     changing: Mutex<()>,
-    stats: Mutex<Option<(Instant, Stats)>>,
+    holdings: Mutex<Option<(Instant, Duration, Holdings)>>,
     collections: Mutex<Facts>,
 }
 
-/// How old numbers about the store may be.
-const STATS_AGE: Duration = Duration::from_secs(60);
+/// How old numbers about the store may be; and, where counting takes long, so many times that.
+const HOLDINGS_AGE: Duration = Duration::from_secs(60);
+const HOLDINGS_AGE_TIMES: u32 = 50;
 
 /// The record of who looked last at images that were refused: the program and the host.
 const EXAMINER: (&str, &str) = ("examiner", "last");
@@ -105,7 +107,7 @@ impl Service {
             again: Again::default(),
             draining: AtomicBool::new(false),
             changing: Mutex::new(()),
-            stats: Mutex::new(None),
+            holdings: Mutex::new(None),
             collections: Mutex::default(),
             settings,
             store,
@@ -279,16 +281,19 @@ impl Service {
         Ok(())
     }
 
-    /// Numbers about the store, at most [`STATS_AGE`] old: counting reads every row.
-    pub(crate) fn store_stats(&self) -> Result<Stats> {
-        let mut kept = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((taken, stats)) = kept.as_ref().filter(|(taken, _)| taken.elapsed() < STATS_AGE) {
-            tracing::trace!(age = ?taken.elapsed(), "store numbers from before");
-            return Ok(stats.clone());
+    /// Numbers about the store, of a moment ago: counting reads every row.
+    pub(crate) fn holdings(&self) -> Result<Holdings> {
+        let mut kept = self.holdings.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_young =
+            |taken: &Instant, took: &Duration| taken.elapsed() < HOLDINGS_AGE.max(*took * HOLDINGS_AGE_TIMES);
+        if let Some((_, _, holdings)) = kept.as_ref().filter(|(taken, took, _)| is_young(taken, took)) {
+            return Ok(holdings.clone());
         }
-        let stats = self.store.stats()?;
-        *kept = Some((Instant::now(), stats.clone()));
-        Ok(stats)
+        let begun = Instant::now();
+        let trusted = result_keys(&self.settings.state.join("keys"))?.trusted;
+        let holdings = Holdings::of(&self.store, &trusted)?;
+        *kept = Some((Instant::now(), begun.elapsed(), holdings.clone()));
+        Ok(holdings)
     }
 
     /// What collections did since the start.

@@ -129,6 +129,8 @@ impl Inner {
 
 /// The kind of the records that say which blobs were found damaged, and how.
 pub const DAMAGE: &str = "damage";
+/// How a blob is damaged whose file is not there at all.
+pub const FILE_GONE: &str = "its file is gone";
 
 impl BlobSource for Store {
     fn open(&self, digest: &BlobDigest) -> std::result::Result<Box<dyn Read + Send + '_>, ReadError> {

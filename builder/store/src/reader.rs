@@ -45,7 +45,7 @@ impl BlobReader {
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                return Err(store.quarantine(&digest, "its file is gone".to_owned()));
+                return Err(store.quarantine(&digest, crate::blob::FILE_GONE.to_owned()));
             }
             Err(e) => return Err(Error::io("open", &path)(e)),
         };

@@ -19,7 +19,7 @@ pub(crate) enum StoreCommand {
     /// What is in it, counted
     Stats,
     /// Read all of it against its digests; exit 1 where something is damaged or missing
-    Scrub,
+    Scrub(scrub::ScrubArgs),
     /// Collect what nothing needs; the daemon does so by itself, too
     Gc {
         /// Only say what would go, and what everything else is kept for
@@ -50,7 +50,7 @@ pub(crate) enum StoreCommand {
 pub(crate) fn run(command: &StoreCommand, settings: &Settings, output: &Output) -> Result<()> {
     match command {
         StoreCommand::Stats => stats::stats(&open(settings)?, settings, output),
-        StoreCommand::Scrub => scrub::scrub(&open(settings)?, output),
+        StoreCommand::Scrub(args) => scrub::run(&open(settings)?, args, settings, output),
         StoreCommand::Gc { dry_run } => collect::gc(*dry_run, settings, output),
         StoreCommand::Why { digest } => collect::why(digest, settings, output),
         StoreCommand::Pin { digest, reason } => collect::pin(digest, reason, settings, output),

@@ -6,9 +6,9 @@ use crate::{
     error::Result,
     service::{Service, now_ms},
 };
-use anneal_store::{RESERVE_BYTES, Store};
+use anneal_store::{KindSize, RESERVE_BYTES, Store};
 use serde::{Deserialize, Serialize};
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// How often it is looked whether something is due.
 const PERIOD: Duration = Duration::from_secs(5);
@@ -26,8 +26,10 @@ const DAYS_MAX: usize = 400;
 const TREND_DAYS: usize = 30;
 
 /// What collections did since the daemon started.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Facts {
+    /// What is kept, by kind.
+    pub(crate) kinds: BTreeMap<String, KindSize>,
     pub(crate) collections: u64,
     pub(crate) failures: u64,
     pub(crate) blobs: u64,
@@ -125,6 +127,7 @@ pub(crate) fn collect_and_count(service: &Service, keep_ms: u64) -> Result<super
             facts.blobs += swept.blobs;
             facts.bytes += swept.bytes;
             facts.longest_wait_ms = facts.longest_wait_ms.max(swept.longest_wait_ms);
+            facts.kinds.clone_from(&collected.kinds);
             facts.last_mark_ms = collected.mark_ms;
             facts.last_ms = now_ms();
         }

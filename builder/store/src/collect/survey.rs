@@ -18,7 +18,7 @@ pub struct KindSize {
 }
 
 impl KindSize {
-    pub(super) fn add(&mut self, bytes: u64) {
+    pub(crate) fn add(&mut self, bytes: u64) {
         self.blobs += 1;
         self.bytes += bytes;
     }

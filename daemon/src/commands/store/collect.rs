@@ -13,7 +13,7 @@ use crate::{
 use anneal_api::{CollectRequest, PinRequest};
 use anneal_content::BlobDigest;
 use anneal_ledger::Withdrawal;
-use anneal_store::{OpenMode, Pin, Store};
+use anneal_store::{KindSize, OpenMode, Pin, Store};
 use std::{fmt::Write as _, time::Duration};
 
 /// How long a collection may take before the command stops waiting for it.
@@ -60,6 +60,13 @@ fn text(collected: &Collected, keep_days: u64) -> String {
     }
     for digest in &collected.images {
         let _ = writeln!(text, "  image {digest}");
+    }
+    for digest in &collected.roots {
+        let _ = writeln!(text, "  build root {digest}, which no lock asks for any more");
+    }
+    if collected.quarantined.blobs > 0 {
+        let KindSize { blobs, bytes } = collected.quarantined;
+        let _ = writeln!(text, "  {blobs} damaged blobs in quarantine ({})", human_bytes(bytes));
     }
     match &collected.swept {
         None => {

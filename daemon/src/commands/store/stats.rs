@@ -1,35 +1,29 @@
-//! `anneal store stats`: what is in the store by kind, how much sharing saves, how often a build was found, and how the
-//! store grows.
+//! `anneal store stats`: what is in the store by kind, how much sharing saves, how often a build was found, which builds
+//! are not deterministic, and how the store grows.
 
 use super::collect::look;
 use crate::{
+    commands::log::when,
     error::Result,
-    output::{Output, human_bytes},
-    retention::{Growth, SizeOfDay, day_of, growth},
-    service::now_ms,
+    holdings::{DifferingBuild, Holdings},
+    keys::result_keys,
+    output::{Output, human_bytes, printable},
+    retention::Growth,
+    scrub::Summary,
     settings::Settings,
 };
-use anneal_content::{Directory, TreeDigest};
-use anneal_ledger::{Event, Record};
-use anneal_store::{KindSize, Stats, Store};
+use anneal_content::OutputName;
+use anneal_store::{KindSize, Store};
 use serde::Serialize;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
-};
+use std::{collections::BTreeMap, fmt::Write as _};
 
 /// Everything that is told.
 #[derive(Debug, Serialize)]
 struct Told {
     #[serde(flatten)]
-    stats: Stats,
+    holdings: Holdings,
     /// By what it is kept for; none where that could not be found out.
     kinds: Option<BTreeMap<String, KindSize>>,
-    /// Files of the trees of images: bytes as the trees list them, and as they are stored.
-    tree_bytes: (u64, u64),
-    /// Builds that were found in the action cache, of all that were asked for.
-    found_builds: (u64, u64),
-    growth: Option<Growth>,
 }
 
 /// Counts and tells.
@@ -41,53 +35,14 @@ pub(super) fn stats(store: &Store, settings: &Settings, output: &Output) -> Resu
             None
         }
     };
-    let (trees, found_builds) = journal(store)?;
-    let stats = store.stats()?;
-    let (blobs, blob_bytes, free_bytes) = (stats.blobs, stats.blob_bytes, stats.free_bytes);
-    let growth = growth(store, SizeOfDay { day: day_of(now_ms()), blobs, blob_bytes, free_bytes })?;
-    let told = Told { stats, kinds, tree_bytes: tree_bytes(store, &trees), found_builds, growth };
-    output.result(|| text(store, &told), &told)
-}
-
-/// The trees of images, each as often as an image has it, and how many builds were found.
-fn journal(store: &Store) -> Result<(Vec<TreeDigest>, (u64, u64))> {
-    let (mut trees, mut found, mut asked) = (Vec::new(), 0, 0);
-    for line in store.events_from(0)? {
-        let Ok(record) = serde_json::from_slice::<Record>(&line?.1) else { continue };
-        match record.event {
-            Event::PackageBuilt { cached, .. } => {
-                asked += 1;
-                found += u64::from(cached);
-            }
-            Event::ImageAssembled { packages, .. } => trees.extend(packages.iter().map(|package| package.tree)),
-            _ => {}
-        }
-    }
-    Ok((trees, (found, asked)))
-}
-
-/// Bytes of all files as the trees list them, and of the different ones among them. Trees that are gone count nothing.
-fn tree_bytes(store: &Store, trees: &[TreeDigest]) -> (u64, u64) {
-    let (mut listed, mut stored) = (0, 0);
-    let mut seen = BTreeSet::new();
-    let mut todo = trees.to_vec();
-    while let Some(tree) = todo.pop() {
-        let digest = anneal_content::BlobDigest::from_bytes(*tree.as_bytes());
-        let Ok(bytes) = store.read_blob(&digest, u64::MAX) else { continue };
-        let Ok(directory) = Directory::decode(&tree, &bytes) else { continue };
-        for file in &directory.files {
-            listed += file.size;
-            if seen.insert(file.digest) {
-                stored += file.size;
-            }
-        }
-        todo.extend(directory.directories.iter().map(|inner| inner.digest));
-    }
-    (listed, stored)
+    let trusted = result_keys(&settings.state.join("keys"))?.trusted;
+    let told = Told { holdings: Holdings::of(store, &trusted)?, kinds };
+    output.result(|| printable(&text(store, &told)), &told)
 }
 
 fn text(store: &Store, told: &Told) -> String {
-    let Told { stats, kinds, tree_bytes, found_builds, growth } = told;
+    let Told { kinds, holdings } = told;
+    let Holdings { stats, quarantined, tree_bytes, found_builds, publications, growth, scrub, .. } = holdings;
     let mut text = format!("store {}\n", store.dir().display());
     let mut line = |name: &str, value: String| {
         let _ = writeln!(text, "  {name:20} {value}");
@@ -97,14 +52,26 @@ fn text(store: &Store, told: &Told) -> String {
         line(&format!("  {kind}"), format!("{} ({})", size.blobs, human_bytes(size.bytes)));
     }
     line("damaged blobs", stats.damaged_blobs.to_string());
+    line("in quarantine", format!("{} ({})", quarantined.blobs, human_bytes(quarantined.bytes)));
     line("actions", format!("{} with {} results", stats.actions, stats.results));
+    if holdings.unsigned_results > 0 {
+        line("unsigned results", format!("{}, which are never used", holdings.unsigned_results));
+    }
     if let Some(percent) = (found_builds.0 * 100).checked_div(found_builds.1) {
         line("builds found", format!("{} of {} ({percent} %)", found_builds.0, found_builds.1));
+    }
+    for DifferingBuild { packages, differing } in &holdings.differing {
+        let names: Vec<String> = packages.iter().map(ToString::to_string).collect();
+        let of = if names.is_empty() { format!("action {}", differing.action) } else { names.join(", ") };
+        let outputs = differing.outputs.iter().map(OutputName::to_string).collect::<Vec<_>>().join(", ");
+        let counts = format!("{} different ones among {} results", differing.distinct, differing.results);
+        line("not deterministic", format!("{of}: {counts}, in {outputs}"));
     }
     if let Some(tenths) = (tree_bytes.0 * 10).checked_div(tree_bytes.1) {
         let shared = format!("{} in images, {} stored", human_bytes(tree_bytes.0), human_bytes(tree_bytes.1));
         line("files", format!("{shared} ({}.{} to 1)", tenths / 10, tenths % 10));
     }
+    line("publications", format!("{} served, {} withdrawn", publications.0, publications.1));
     line("failures", stats.failures.to_string());
     line("events", stats.events.to_string());
     line("records", stats.records.to_string());
@@ -115,5 +82,12 @@ fn text(store: &Store, told: &Told) -> String {
         let full = days_left.map_or_else(|| "not growing".to_owned(), |left| format!("full in {left} days"));
         line("growth", format!("{sign}{} a day over {days} days: {full}", human_bytes(bytes_a_day.unsigned_abs())));
     }
+    line("last scrub", scrub.as_ref().map_or_else(|| "none by a daemon yet".to_owned(), scrub_text));
     text
+}
+
+fn scrub_text(scrub: &Summary) -> String {
+    let Summary { ended_ms, bytes, corrupt, missing, unsigned, .. } = scrub;
+    let found = format!("{corrupt} corrupt, {missing} missing, {unsigned} unsigned");
+    format!("{}: {} read, {found}", when(*ended_ms), human_bytes(*bytes))
 }
