@@ -315,7 +315,7 @@ impl Directory {
             let state = settings.state.display();
             return Err(Error::Unreachable(format!("{state} is no state directory; name the daemon's with --state")));
         }
-        let store = Store::open(&dir, mode)?;
+        let store = Store::open_trusting(&dir, mode, settings.chunk_hash())?;
         let builder = new_builder(settings, store.clone(), CancelToken::new())?;
         Ok(Self { store, builder })
     }

@@ -20,7 +20,7 @@ pub(crate) use schedule::{Summary, keep_scrubbed, last};
 use crate::error::{Error, Result};
 use anneal_attest::Keyring;
 use anneal_content::BlobDigest;
-use anneal_store::{DAMAGE, OpenMode, Store};
+use anneal_store::{DAMAGE, Store};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -118,27 +118,19 @@ pub(crate) fn scrub(store: &Store, how: &How<'_>, from: u16, before: Report) -> 
     }
     let of_blobs = report.clone();
     rest(store, how, &mut report)?;
-    let mut now = if report.damage.is_empty() { store.clone() } else { fresh(store)? };
+    let mut now = if report.damage.is_empty() { store.clone() } else { store.reopen()? };
     for _ in 0..ATTEMPTS {
         if report.damage.is_empty() || (how.stop)() {
             break;
         }
         let events = now.event_count()?;
         report = once_more(&now, how, &of_blobs, &report)?;
-        now = fresh(store)?;
+        now = store.reopen()?;
         if now.event_count()? == events {
             break;
         }
     }
     Ok(report)
-}
-
-/// The store as it is now: a reader sees what was there when it opened.
-fn fresh(store: &Store) -> Result<Store> {
-    match store.mode() {
-        OpenMode::ReadWrite => Ok(store.clone()),
-        OpenMode::ReadOnly => Ok(Store::open(store.dir(), OpenMode::ReadOnly)?),
-    }
 }
 
 /// Everything but the blobs.

@@ -81,7 +81,7 @@ impl Service {
     pub(crate) fn open(settings: Settings) -> Result<Arc<Self>> {
         let dir = &settings.state;
         std::fs::create_dir_all(dir).map_err(io("create", dir))?;
-        let store = Store::open(&dir.join("store"), OpenMode::ReadWrite)?;
+        let store = Store::open_trusting(&dir.join("store"), OpenMode::ReadWrite, settings.chunk_hash())?;
         let state = fold(&store)?;
         // The lock on the store is held, so what an earlier daemon left behind is nobody's.
         let work_dir = dir.join("work");

@@ -14,6 +14,7 @@
 use crate::error::{Error, Result, io};
 use anneal_content::ImageName;
 use anneal_ledger::{Keep, KeepPublished};
+use anneal_store::ChunkHash;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -290,6 +291,11 @@ impl Settings {
             server,
             shown: resolver.shown,
         })
+    }
+
+    /// What vouches for the chunks of blobs.
+    pub(crate) fn chunk_hash(&self) -> ChunkHash {
+        if self.fips { ChunkHash::Sha256 } else { ChunkHash::Blake3 }
     }
 
     /// The catalogue's directory, or an error that says how to name one.

@@ -68,7 +68,7 @@ pub(crate) fn view(settings: &Settings) -> Result<View> {
                 return Err(Error::Unreachable(text));
             }
             tracing::debug!(dir = %dir.display(), "reading the state directory");
-            Ok(View::Directory(Box::new(Store::open(&dir, OpenMode::ReadOnly)?)))
+            Ok(View::Directory(Box::new(Store::open_trusting(&dir, OpenMode::ReadOnly, settings.chunk_hash())?)))
         }
     }
 }

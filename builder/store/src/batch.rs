@@ -67,7 +67,7 @@ impl<'a> Batch<'a> {
 
     /// Adds bytes; those that the store or the batch has already cost nothing more than their digest.
     pub(crate) fn add_bytes(&self, bytes: &[u8], mode: u32) -> Result<(BlobDigest, u64)> {
-        let mut hasher = RecordHasher::default();
+        let mut hasher = RecordHasher::new(self.store.chunk_hash);
         hasher.update(bytes);
         let (digest, record) = hasher.finish();
         let size = record.size;
@@ -102,7 +102,7 @@ impl<'a> Batch<'a> {
             return self.add_bytes(&buffer, mode);
         }
         let path = self.temporary(buffer.len() as u64)?;
-        let mut hasher = RecordHasher::default();
+        let mut hasher = RecordHasher::new(self.store.chunk_hash);
         let mut copy = || {
             let mut file = create_in_lane(&path)?;
             while !buffer.is_empty() {

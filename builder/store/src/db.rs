@@ -2,7 +2,7 @@
 //!
 //! | table (column family) | key | value |
 //! |---|---|---|
-//! | `blobs` | digest, 32 bytes | [`crate::record::BlobRecord`]: size and the BLAKE3 of every MiB |
+//! | `blobs` | digest, 32 bytes | [`crate::record::BlobRecord`]: size and a hash of every MiB, BLAKE3 or SHA-256 |
 //! | `results` | action, 32 bytes, then a number, 4 bytes big-endian | a `SignedResult` as JSON (before signing: an `ActionResult`, which is not believed) |
 //! | `failures` | action, 32 bytes | a `FailureRecord` as JSON |
 //! | `journal` | sequence number, 8 bytes big-endian | 32 bytes of chain, then the event |

@@ -30,6 +30,7 @@ mod blob;
 mod collect;
 mod db;
 mod error;
+mod fips;
 mod ingest;
 mod journal;
 mod layout;
@@ -50,7 +51,7 @@ pub use collect::{Collection, Gap, KindSize, Lease, Meaning, Node, Pin, RecordMe
 pub use error::{DatabaseFault, Error, Result};
 pub use ingest::digest_dir;
 pub use reader::BlobReader;
-pub use record::CHUNK_BYTES;
+pub use record::{CHUNK_BYTES, ChunkHash};
 pub use scrub::Part;
 pub use stats::Stats;
 pub use store::{OpenMode, RESERVE_BYTES, Store};

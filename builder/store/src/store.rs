@@ -1,6 +1,6 @@
 //! The handle: opening, and the state that all parts share.
 
-use crate::{Error, Result, collect::Touches, db::Changes, db::Db, journal::Head, layout::Layout};
+use crate::{Error, Result, collect::Touches, db::Changes, db::Db, journal::Head, layout::Layout, record::ChunkHash};
 use anneal_content::TreeDigest;
 use std::{
     collections::BTreeSet,
@@ -38,6 +38,7 @@ pub(crate) struct Inner {
     pub(crate) layout: Layout,
     pub(crate) db: Db,
     mode: OpenMode,
+    pub(crate) chunk_hash: ChunkHash,
     failed: AtomicBool,
     temporaries: AtomicU64,
     /// Held while a number is taken and its row written.
@@ -57,6 +58,11 @@ impl Store {
     /// and removes what an interrupted one left. A reader needs no lock, changes nothing, and sees what was
     /// acknowledged before it opened, also while a writer runs.
     pub fn open(dir: &Path, mode: OpenMode) -> Result<Self> {
+        Self::open_trusting(dir, mode, ChunkHash::default())
+    }
+
+    /// The same with a choice of what vouches for the chunks of blobs: with SHA-256 no other hash is trusted.
+    pub fn open_trusting(dir: &Path, mode: OpenMode, chunk_hash: ChunkHash) -> Result<Self> {
         let (layout, lock) = Layout::open(dir, mode)?;
         let db = Db::open(&layout.db(), mode)?;
         let head = Head::open(&layout, &db, mode)?;
@@ -64,6 +70,7 @@ impl Store {
             layout,
             db,
             mode,
+            chunk_hash,
             failed: AtomicBool::new(false),
             temporaries: AtomicU64::new(0),
             numbering: Mutex::new(()),
@@ -79,6 +86,14 @@ impl Store {
         Ok(Self { inner: Arc::new(inner) })
     }
 
+    /// The store as it is now: a reader sees what was acknowledged when it opened, so it opens once more.
+    pub fn reopen(&self) -> Result<Self> {
+        match self.inner.mode {
+            OpenMode::ReadWrite => Ok(self.clone()),
+            mode => Self::open_trusting(&self.inner.layout.dir, mode, self.inner.chunk_hash),
+        }
+    }
+
     /// The store's directory.
     pub fn dir(&self) -> &Path {
         &self.inner.layout.dir
@@ -91,6 +106,10 @@ impl Store {
 }
 
 impl Inner {
+    pub(crate) fn mode(&self) -> OpenMode {
+        self.mode
+    }
+
     /// Whether content may be written, which must leave the reserve.
     pub(crate) fn may_write(&self, what: &Path, bytes: u64) -> Result<()> {
         self.may_use(what, bytes, RESERVE_BYTES)

@@ -29,7 +29,8 @@ impl BlobWriter {
         let path = store.temporary();
         store.may_write(&path, 0)?;
         let file = create(&path)?;
-        Ok(Self { store, file, path, hasher: RecordHasher::default() })
+        let hasher = RecordHasher::new(store.chunk_hash);
+        Ok(Self { store, file, path, hasher })
     }
 
     /// How many bytes were written so far.
@@ -38,8 +39,8 @@ impl BlobWriter {
     }
 
     /// Makes the blob durable; gives its digest and size.
-    pub fn commit(mut self) -> Result<(BlobDigest, u64)> {
-        let (digest, record) = std::mem::take(&mut self.hasher).finish();
+    pub fn commit(self) -> Result<(BlobDigest, u64)> {
+        let (digest, record) = self.hasher.clone().finish();
         let size = record.size;
         finish(&self.file, &self.path, FILE_MODE)?;
         let batch = Batch::new(&self.store)?;

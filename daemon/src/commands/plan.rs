@@ -141,7 +141,7 @@ fn realised(new: &Derived, settings: &Settings, notes: &mut Vec<String>) -> Resu
         notes.push("no store can be read here: the plan takes nothing as built before".into());
         return Ok(BTreeSet::new());
     }
-    let store = Store::open(&dir, OpenMode::ReadOnly)?;
+    let store = Store::open_trusting(&dir, OpenMode::ReadOnly, settings.chunk_hash())?;
     let builder = new_builder(settings, store, CancelToken::new())?;
     Ok(builder.realised(new)?.into_keys().collect())
 }

@@ -65,5 +65,5 @@ pub(super) fn open(settings: &Settings) -> Result<Store> {
         let state = settings.state.display();
         return Err(Error::Unreachable(format!("{state} is no state directory; name the daemon's with --state")));
     }
-    Ok(Store::open(&dir, OpenMode::ReadOnly)?)
+    Ok(Store::open_trusting(&dir, OpenMode::ReadOnly, settings.chunk_hash())?)
 }

@@ -1,5 +1,5 @@
 use super::*;
-use anneal_store::{Meaning, Node, Root, Sweep};
+use anneal_store::{Meaning, Node, OpenMode, Root, Sweep};
 use std::{
     collections::BTreeSet,
     path::Path,

@@ -142,7 +142,7 @@ fn writable(settings: &Settings) -> Result<Store> {
         let state = settings.state.display();
         return Err(Error::Unreachable(format!("{state} is no state directory; name the daemon's with --state")));
     }
-    Ok(Store::open(&dir, OpenMode::ReadWrite)?)
+    Ok(Store::open_trusting(&dir, OpenMode::ReadWrite, settings.chunk_hash())?)
 }
 
 /// Keeps something until it is unpinned.
