@@ -7,6 +7,7 @@
 //! Predicate --> Statement --canonical JSON--> DSSE envelope --> Bundle (a referrer of the image)
 //!                                 key of the one Role that may say it
 //! ```
+//! A log key signs no statement but notes: where the journal ended, that it was backed up, that it was restored.
 //! Pure: no clock, disk or network, and randomness is an argument. Signing follows RFC 6979, so the same
 //! statement and key give the same bytes. A verifier takes its keys from outside the thing that it verifies.
 
@@ -14,9 +15,11 @@ mod action_result;
 mod approval;
 mod bundle;
 mod error;
+mod history;
 mod json;
 mod key;
 mod keyring;
+mod note;
 mod provenance;
 mod resource;
 mod role;
@@ -36,8 +39,10 @@ pub use bundle::{
     sign_statement,
 };
 pub use error::Error;
+pub use history::{History, HistoryJudge, JournalEntry};
 pub use key::{KeyId, PublicKey, SecretKey};
 pub use keyring::Keyring;
+pub use note::{BackupSeal, Checkpoint, NOTE_MEDIA_TYPE, Note, RestoreRecord, sign_note, verify_note};
 pub use provenance::{
     BUILD_TYPE_IMAGE, BuildDefinition, BuildMetadata, Builder, ExternalParameters, Provenance, RunDetails,
 };

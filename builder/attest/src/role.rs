@@ -16,7 +16,7 @@ pub enum Role {
     Test,
     /// Says that an image is released, after its approval.
     Release,
-    /// Signs the heads of the audit log; no statement about an image.
+    /// Signs where the journal ends, backups and restores of it; no statement about an image.
     Log,
     /// A person: approves and rejects candidates. The daemon holds the public half only.
     Approver,

@@ -1,6 +1,7 @@
 //! A newtype per kind of digest, so that a tree can't be passed where a blob is meant.
 //!
-//! Text form: `sha256:` and 64 hex digits; a [`DerivationId`] is `blake3:` and 64 hex digits.
+//! Text form: `sha256:` and 64 hex digits; a [`DerivationId`] and a [`JournalChain`] are `blake3:` and
+//! 64 hex digits.
 
 use crate::{Error, error::shown};
 use sha2::{Digest as _, Sha256};
@@ -69,6 +70,9 @@ digest_type!(
 digest_type!(
     /// Names a derivation: a build task before anything is built.
     DerivationId, "blake3");
+digest_type!(
+    /// Names a journal up to an event: see [`crate::JournalHead`].
+    JournalChain, "blake3");
 
 impl BlobDigest {
     /// The digest of some bytes.

@@ -8,15 +8,17 @@ mod action;
 mod digest;
 mod directory;
 mod error;
+mod journal;
 mod json;
 mod listing;
 mod name;
 mod source;
 
 pub use action::{ActionResult, SignedResult};
-pub use digest::{ActionDigest, BlobDigest, BlobHasher, CatalogDigest, DerivationId, TreeDigest};
+pub use digest::{ActionDigest, BlobDigest, BlobHasher, CatalogDigest, DerivationId, JournalChain, TreeDigest};
 pub use directory::{Directory, DirectoryNode, FileNode, SymlinkNode};
 pub use error::Error;
+pub use journal::JournalHead;
 pub use json::{blob_digest_of, canonical_json};
 pub use listing::{Entry, EntryKind, TreePath, list, listing_text};
 pub use name::{CheckId, EntryName, ImageName, OutputName, PackageName, Tag, Version};

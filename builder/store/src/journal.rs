@@ -1,8 +1,7 @@
 //! The journal: events in order, chained, with the acknowledged head also kept outside the database.
 //!
-//! Event `n` is stored as `chain(n)` and its bytes, where `chain(n) = BLAKE3(chain(n-1), length, bytes)` and
-//! `chain(-1)` is 32 zero bytes. The file `HEAD` has two slots of 64 bytes, written in turn and synced before an append
-//! returns:
+//! Event `n` is stored as its chain ([`JournalHead`]) and its bytes. The file `HEAD` has two slots of 64 bytes, written in
+//! turn and synced before an append returns:
 //!
 //! ```text
 //! 8 bytes  number of events, big-endian
@@ -18,6 +17,7 @@ use crate::{
     layout::{Layout, sync},
     store::lock,
 };
+use anneal_content::{JournalChain, JournalHead};
 use std::{
     fs::{File, OpenOptions},
     io,
@@ -123,9 +123,7 @@ fn encode_slot(count: u64, chain: &Chain) -> [u8; SLOT_BYTES] {
 }
 
 fn next_chain(chain: &Chain, event: &[u8]) -> Chain {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(chain).update(&(event.len() as u64).to_be_bytes()).update(event);
-    *hasher.finalize().as_bytes()
+    *JournalHead { events: 0, chain: JournalChain::from_bytes(*chain) }.after(event).chain.as_bytes()
 }
 
 fn decode(layout: &Layout, (key, value): Row) -> Result<(u64, Chain, Vec<u8>)> {
@@ -138,6 +136,12 @@ fn decode(layout: &Layout, (key, value): Row) -> Result<(u64, Chain, Vec<u8>)> {
             reason: "its row is too short".to_owned(),
         }),
     }
+}
+
+/// The head of a journal that ends with this row.
+pub(crate) fn head_at(layout: &Layout, row: Row) -> Result<JournalHead> {
+    let (seq, chain, _) = decode(layout, row)?;
+    Ok(JournalHead { events: seq + 1, chain: JournalChain::from_bytes(chain) })
 }
 
 impl Store {
@@ -188,6 +192,12 @@ impl Store {
             expected = seq + 1;
             Ok((seq, event))
         }))
+    }
+
+    /// Where the journal ends.
+    pub fn journal_head(&self) -> Result<JournalHead> {
+        let last = self.inner.db.last(Table::Journal)?;
+        last.map_or(Ok(JournalHead::START), |row| head_at(&self.inner.layout, row))
     }
 
     /// How many events there are: the number that the next one gets.

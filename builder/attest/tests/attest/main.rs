@@ -9,6 +9,7 @@
 
 mod errors;
 mod goldens;
+mod history;
 mod inventory;
 mod limits;
 mod oracles;
