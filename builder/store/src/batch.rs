@@ -244,7 +244,13 @@ pub(crate) fn finish(file: &File, path: &Path, mode: u32) -> Result<()> {
     file.set_times(times).map_err(Error::io("set times of", path))
 }
 
-fn sync_all<'p>(count: usize, paths: impl Iterator<Item = &'p Path>, file_system: &File, batch: &Path) -> Result<()> {
+/// Syncs files or directories of one file system: each on its own if they are few.
+pub(crate) fn sync_all<'p>(
+    count: usize,
+    paths: impl Iterator<Item = &'p Path>,
+    file_system: &File,
+    batch: &Path,
+) -> Result<()> {
     if count <= SYNC_EACH_MAX {
         return paths.into_iter().try_for_each(sync);
     }

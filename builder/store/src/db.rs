@@ -178,6 +178,35 @@ impl Db {
     }
 }
 
+/// The database as it was at one moment, whatever is written since.
+pub(crate) struct Snapshot<'a> {
+    db: &'a Db,
+    inner: rocksdb::Snapshot<'a>,
+}
+
+impl Db {
+    /// What is there now, all tables at the same moment.
+    pub(crate) fn snapshot(&self) -> Snapshot<'_> {
+        Snapshot { db: self, inner: self.inner.snapshot() }
+    }
+}
+
+impl Snapshot<'_> {
+    /// All rows of a table, in order of their keys.
+    pub(crate) fn rows(&self, table: Table) -> Result<impl Iterator<Item = Result<Row>>> {
+        let family = self.db.family(table, "read")?;
+        let rows = self.inner.iterator_cf(family, IteratorMode::Start);
+        Ok(rows.map(|row| row.map_err(|e| fault("read", &self.db.path, e))))
+    }
+
+    /// The row with the greatest key.
+    pub(crate) fn last(&self, table: Table) -> Result<Option<Row>> {
+        let family = self.db.family(table, "read")?;
+        let row = self.inner.iterator_cf(family, IteratorMode::End).next();
+        row.transpose().map_err(|e| fault("read", &self.db.path, e))
+    }
+}
+
 /// The end of the range of keys that begin with a prefix.
 pub(crate) fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
     let kept = prefix.iter().rposition(|byte| *byte < u8::MAX)?;

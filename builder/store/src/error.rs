@@ -215,6 +215,74 @@ pub enum Error {
         /// The longest allowed.
         limit: usize,
     },
+    /// A directory that is to hold a backup holds something else.
+    #[error("{} is not an anneal backup that this program knows: {}", dir.display(), not_backup(found.as_deref(), marker, known))]
+    NotBackup {
+        /// The directory.
+        dir: PathBuf,
+        /// What its marker says, cut to 60 characters; none: it has none.
+        found: Option<String>,
+        /// The file that marks a backup.
+        marker: &'static str,
+        /// What this program writes.
+        known: &'static str,
+    },
+    /// A second backup into the same directory.
+    #[error("{holder} is writing to the backup {}; wait for its end", dir.display())]
+    BackupLocked {
+        /// The directory.
+        dir: PathBuf,
+        /// Who holds the lock, as the holder wrote it.
+        holder: String,
+    },
+    /// A second backup of the same store.
+    #[error("a backup of this store is under way; wait for its end")]
+    BackingUp,
+    /// The backup's disk is full.
+    #[error("no space left for the backup {}; its earlier generations are whole: make room and try again, what was copied stays", dir.display())]
+    BackupFull {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The daemon stops.
+    #[error("the backup to {} was stopped before its end; what was copied stays, and its earlier generations are whole", dir.display())]
+    BackupStopped {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// A file of a backup is missing, or its bytes are not what its name says.
+    #[error("{digest} in the backup {} is damaged: {reason}; use another copy of the backup, or an earlier generation", dir.display())]
+    BackupDamaged {
+        /// The directory.
+        dir: PathBuf,
+        /// What the file should be.
+        digest: BlobDigest,
+        /// What is wrong.
+        reason: String,
+    },
+    /// There is no such generation.
+    #[error("the backup {} has no generation{}; it has {known:?}", dir.display(), number.map(|n| format!(" {n}")).unwrap_or_default())]
+    NoGeneration {
+        /// The directory.
+        dir: PathBuf,
+        /// Which was asked for.
+        number: Option<u64>,
+        /// Those there are.
+        known: Vec<u64>,
+    },
+    /// A restore would have to mix with what is there.
+    #[error("{} is not empty; a backup is restored into a directory of its own", dir.display())]
+    NotEmpty {
+        /// The directory.
+        dir: PathBuf,
+    },
+}
+
+fn not_backup(found: Option<&str>, marker: &str, known: &str) -> String {
+    match found {
+        Some(found) => format!("it has format `{found}`, expected `{known}`; use the program that wrote it"),
+        None => format!("there is no {marker} file in it; name another directory, or an empty one to begin a backup"),
+    }
 }
 
 impl Error {

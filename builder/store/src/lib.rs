@@ -25,6 +25,7 @@
 //! One process writes; any number may read beside it, each seeing what was acknowledged when it opened.
 
 mod action;
+mod backup;
 mod batch;
 mod blob;
 mod collect;
@@ -46,6 +47,7 @@ mod writer;
 
 pub use action::{Believes, Differing, FailureRecord, RESULTS_MAX, ResultSurvey};
 pub use anneal_capture::IngestRules;
+pub use backup::{Backed, Backup, Checked, Draft, Generation, Manifest};
 pub use blob::{DAMAGE, FILE_GONE};
 pub use collect::{Collection, Gap, KindSize, Lease, Meaning, Node, Pin, RecordMeaning, Root, Survey, Sweep, Swept};
 pub use error::{DatabaseFault, Error, Result};

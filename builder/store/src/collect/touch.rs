@@ -6,8 +6,12 @@
 //!
 //! Nobody waits for a collection, with one exception: whoever touches one of the few things that are being deleted in
 //! this very batch waits for the end of the batch, and then finds them gone.
+//!
+//! A backup holds what it is to copy in another way: it names everything that there was at one moment, and would have to
+//! touch all of it. What it has copied may go.
 
 use crate::{Error, Result, collect::Node, store::lock};
+use anneal_content::BlobDigest;
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     sync::{
@@ -47,7 +51,35 @@ struct Noted {
     fresh: Vec<Node>,
     /// What is being deleted; blobs and actions only.
     condemned: HashSet<Node>,
+    /// What a backup has yet to copy.
+    held: Option<Held>,
 }
+
+/// What no collection deletes, because a backup that has begun names it.
+#[derive(Debug)]
+enum Held {
+    /// All of it, until it is known what is named.
+    Everything,
+    /// These blobs, in order; as many were copied.
+    These(Vec<BlobDigest>, usize),
+}
+
+impl Held {
+    fn holds(&self, node: &Node) -> bool {
+        match (self, node) {
+            (Self::Everything, _) => true,
+            (Self::These(..), Node::Action(_)) => false,
+            (Self::These(digests, copied), node) => {
+                let digest = BlobDigest::from_bytes(*node.bytes());
+                digests.binary_search(&digest).is_ok_and(|at| at >= *copied)
+            }
+        }
+    }
+}
+
+/// Keeps what a backup names from being collected before it is copied.
+#[derive(Debug)]
+pub(crate) struct Hold(Arc<Touches>);
 
 impl Touches {
     /// Begins a lease.
@@ -100,13 +132,29 @@ impl Touches {
         std::mem::take(&mut lock(&self.noted).fresh)
     }
 
+    /// Keeps everything from being collected from now on; what is being deleted at this moment is gone when it returns.
+    pub(crate) fn hold(self: &Arc<Self>) -> Result<Hold> {
+        let mut noted = lock(&self.noted);
+        if noted.held.is_some() {
+            return Err(Error::BackingUp);
+        }
+        noted.held = Some(Held::Everything);
+        while !noted.condemned.is_empty() {
+            noted = self.deleted.wait(noted).unwrap_or_else(PoisonError::into_inner);
+        }
+        Ok(Hold(Arc::clone(self)))
+    }
+
     /// Begins to delete those of these that nobody touched; `None` where the collection must hear first what was touched.
     pub(crate) fn condemn(&self, nodes: impl Iterator<Item = Node>) -> Option<HashSet<Node>> {
         let mut noted = lock(&self.noted);
         if !noted.fresh.is_empty() {
             return None;
         }
-        let is_used = |node: &Node| node.forms().iter().any(|form| noted.touched.contains_key(form));
+        let is_used = |node: &Node| {
+            node.forms().iter().any(|form| noted.touched.contains_key(form))
+                || noted.held.as_ref().is_some_and(|held| held.holds(node))
+        };
         let condemned: HashSet<Node> = nodes.map(|node| node.stored()).filter(|node| !is_used(node)).collect();
         noted.condemned.clone_from(&condemned);
         Some(condemned)
@@ -116,6 +164,26 @@ impl Touches {
     pub(crate) fn absolve(&self) {
         lock(&self.noted).condemned.clear();
         self.deleted.notify_all();
+    }
+}
+
+impl Hold {
+    /// Keeps these blobs alone, which are in order.
+    pub(crate) fn only(&self, digests: Vec<BlobDigest>) {
+        lock(&self.0.noted).held = Some(Held::These(digests, 0));
+    }
+
+    /// They are copied, up to this one.
+    pub(crate) fn copied(&self, digest: &BlobDigest) {
+        if let Some(Held::These(digests, copied)) = &mut lock(&self.0.noted).held {
+            *copied = digests.partition_point(|held| held <= digest);
+        }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        lock(&self.0.noted).held = None;
     }
 }
 
@@ -178,6 +246,31 @@ mod tests {
         touches.absolve();
         drop((newer, collecting));
         assert!(!touches.watching.load(Ordering::Acquire) && lock(&touches.noted).touched.is_empty());
+    }
+
+    #[test]
+    fn what_a_backup_has_yet_to_copy_is_not_condemned() {
+        let touches = Arc::new(Touches::default());
+        let _collecting = touches.collect().unwrap();
+        let mut digests = ["a", "b", "c"].map(|text| BlobDigest::of(text.as_bytes()));
+        digests.sort_unstable();
+        let nodes = digests.map(Node::Blob);
+        let condemned = || touches.condemn(nodes.into_iter()).unwrap();
+        let hold = touches.hold().unwrap();
+        assert!(matches!(touches.hold(), Err(Error::BackingUp)));
+        assert_eq!(condemned(), HashSet::new());
+        hold.only(digests[1..].to_vec());
+        assert_eq!(condemned(), HashSet::from([nodes[0]]));
+        hold.copied(&digests[1]);
+        assert_eq!(condemned(), HashSet::from([nodes[0], nodes[1]]));
+        drop(hold);
+        assert_eq!(condemned(), HashSet::from(nodes));
+        let other = Arc::clone(&touches);
+        let waiting = std::thread::spawn(move || drop(other.hold().unwrap()));
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        assert!(!waiting.is_finished(), "a batch is being deleted");
+        touches.absolve();
+        waiting.join().unwrap();
     }
 
     #[test]

@@ -8,10 +8,10 @@ use std::{fs, io::Write as _, path::Path};
 const DISK_BYTES: usize = 176 << 20;
 
 /// A small file system, gone at the end of the test.
-struct Disk(tempfile::TempDir);
+pub(crate) struct Disk(tempfile::TempDir);
 
 impl Disk {
-    fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let options = format!("size={DISK_BYTES}");
         let mounted = mount(Some("tmpfs"), dir.path(), Some("tmpfs"), MsFlags::empty(), Some(options.as_str()));
@@ -21,18 +21,18 @@ impl Disk {
         }
         Some(Self(dir))
     }
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
     /// Takes all space that is left, as another program would.
-    fn fill(&self) {
+    pub(crate) fn fill(&self) {
         let mut file = fs::File::create(self.path().join("filler")).unwrap();
         for step in [1 << 20, 1 << 12, 1] {
             let zeros = vec![0; step];
             while file.write_all(&zeros).is_ok() {}
         }
     }
-    fn make_room(&self) {
+    pub(crate) fn make_room(&self) {
         fs::remove_file(self.path().join("filler")).unwrap();
     }
 }
