@@ -36,7 +36,7 @@ pub(crate) fn new_builder(settings: &Settings, store: Store, cancel: CancelToken
     Ok(Builder::new(store, Fetcher::new(fetch), root, config, keys, cancel)?)
 }
 
-fn worker_name() -> String {
+pub(crate) fn worker_name() -> String {
     let system = nix::sys::utsname::uname().map_or_else(
         |_| "unknown system".to_owned(),
         |u| format!("{} {} {}", u.sysname().display(), u.release().display(), u.machine().display()),

@@ -233,7 +233,7 @@ impl Service {
     /// A new start looks again at wanted images that were refused: the suite or the host may have changed. One that
     /// follows a crash does not, so that a daemon that dies again and again does not fill its journal.
     fn ask_again(&self) -> Result<()> {
-        let examiner = worker_name();
+        let examiner = crate::builder::worker_name();
         let (kind, key) = EXAMINER;
         if self.store.record(kind, key)?.is_some_and(|known| known == examiner.as_bytes()) {
             return Ok(());
