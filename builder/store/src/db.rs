@@ -150,7 +150,11 @@ impl Db {
         }
         let mut options = WriteOptions::default();
         options.set_sync(true);
-        self.inner.write_opt(batch, &options).map_err(|e| fault("write", &self.path, e))
+        self.inner.write_opt(batch, &options).map_err(|e| {
+            // left alone, the engine would try to mend a full disk by itself, and sync again what could not be synced
+            self.inner.cancel_all_background_work(true);
+            fault("write", &self.path, e)
+        })
     }
 
     /// The rows from `start` on, in order of their keys, up to and without `end` (`None`: to the last).
