@@ -23,7 +23,7 @@ help:
 	@echo "make check     format, lints, the rules of the house: before a commit"
 	@echo "make interop   only the tests against tools that are not ours (skopeo, podman, openssl, ...)"
 	@echo "make crash     the daemon killed at random moments, 1,000 times under load, in at most an hour"
-	@echo "make bench     measurements;  make fuzz: hostile input;  make full: check, test and crash"
+	@echo "make bench     measurements;  make fuzz: hostile input;  make full: check, all of test, and crash"
 	@echo "make clean     remove what was compiled of ours; RocksDB and other crates stay"
 	@echo "NO_INSTALL=1 make demo (or test) lists what is missing and stops. STATE=DIR make demo uses that directory."
 

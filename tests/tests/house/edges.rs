@@ -56,7 +56,7 @@ const RESERVED: &[(&str, &[&str])] = &[
 ];
 
 /// The outside seen from outside: they may need anything, and nothing needs them.
-const TESTS: &[&str] = &["tests", FUZZ];
+const TESTS: &[&str] = &["tests", FUZZ, "tests/power"];
 /// Compiled with coverage counters, all over again.
 const FUZZ: &str = "tests/fuzz";
 

@@ -1,0 +1,91 @@
+//! Whether a store that something was done to is still what was acknowledged.
+
+use crate::{
+    Logical, STEPS, Step,
+    scenario::{collect, read},
+    told,
+};
+use anneal_store::{OpenMode, Store};
+use std::{fs, path::Path};
+
+/// What the scenario had been told when it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Acknowledged {
+    /// How many steps.
+    pub steps: usize,
+    /// Whether the blob and the event that were tried after a refused step were acknowledged; `None`: not tried.
+    pub after: Option<[bool; 2]>,
+}
+
+/// Opens a store that something was done to and asks everything of it; gives after how many steps it is.
+///
+/// What it asks: the store opens. It holds what it held after the last acknowledged step, or after the step that was under
+/// way. Every blob reads right, the journal's chain holds, nothing lies about. A second opening changes nothing. It takes
+/// a blob and an event. All of it can be collected.
+pub fn judge(dir: &Path, held: &[Logical], known: Acknowledged) -> Result<usize, String> {
+    let open = |what: &str| Store::open(dir, OpenMode::ReadWrite).map_err(|e| format!("{what}: {}", told(&e)));
+    let store = open("it does not open")?;
+    let first = Logical::of(&store).map_err(|e| format!("it does not read clean: {e}"))?;
+    let at = place(held, known, first.clone())?;
+    let left: Vec<_> = fs::read_dir(dir.join("tmp")).map_err(|e| e.to_string())?.collect();
+    if !left.is_empty() {
+        return Err(format!("unfinished work lies about: {left:?}"));
+    }
+    drop(store);
+    let store = open("it does not open a second time")?;
+    let second = Logical::of(&store).map_err(|e| format!("it does not read clean the second time: {e}"))?;
+    if second != first {
+        return Err(format!("a second opening changed something: {}", second.difference(&first)));
+    }
+    goes_on(&store, second.events.len() as u64).map_err(|e| format!("it does not go on: {}", told(&e)))?;
+    pins_go(&store).and_then(|()| collect(&store, Vec::new())).map_err(|e| format!("not collected: {}", told(&e)))?;
+    let rest = Logical::of(&store).map_err(|e| format!("it does not read clean when collected: {e}"))?;
+    let files = files(&dir.join("blobs"));
+    if !rest.blobs.is_empty() || files > 0 || !rest.results.is_empty() {
+        return Err(format!("{} blobs and {files} files are not collected", rest.blobs.len()));
+    }
+    Ok(at)
+}
+
+/// After how many steps a store holds this.
+fn place(held: &[Logical], known: Acknowledged, found: Logical) -> Result<usize, String> {
+    let (found, after) = found.without_after();
+    let promised = known.after.unwrap_or_default();
+    if (promised[0] && !after[0]) || (promised[1] && !after[1]) || (known.after.is_none() && after != [false; 2]) {
+        return Err(format!("put and appended after a refusal: {after:?}, acknowledged: {:?}", known.after));
+    }
+    let here = &held[known.steps];
+    if found == *here {
+        return Ok(known.steps);
+    }
+    let Some(next) = held.get(known.steps + 1) else {
+        return Err(format!("not as it was at the end: {}", found.difference(here)));
+    };
+    let is_collecting = STEPS[known.steps] == Step::Collect && found.is_between(here, next);
+    if found == *next || is_collecting {
+        return Ok(known.steps + 1);
+    }
+    let step = STEPS[known.steps];
+    Err(format!(
+        "after {} acknowledged steps, with {step:?} under way. To before it: {}. To after it: {}",
+        known.steps,
+        found.difference(here),
+        found.difference(next)
+    ))
+}
+
+fn goes_on(store: &Store, next: u64) -> anneal_store::Result<()> {
+    let digest = store.put_blob(b"put after all")?;
+    assert_eq!(read(store, &digest)?, b"put after all");
+    assert_eq!(store.append_events(&[b"appended after all".to_vec()])?, next);
+    Ok(())
+}
+
+fn pins_go(store: &Store) -> anneal_store::Result<()> {
+    store.pins()?.iter().try_for_each(|pin| store.unpin(&pin.digest).map(drop))
+}
+
+fn files(dir: &Path) -> usize {
+    let entries = fs::read_dir(dir).unwrap().map(Result::unwrap);
+    entries.map(|entry| if entry.file_type().unwrap().is_dir() { files(&entry.path()) } else { 1 }).sum()
+}
