@@ -60,6 +60,7 @@ pub(crate) struct Damage {
 
 /// What was read and what was wrong.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Report {
     pub(crate) events: u64,
     pub(crate) blobs: u64,

@@ -15,6 +15,8 @@ mod elsewhere;
 mod ledger;
 #[path = "end_to_end/registry.rs"]
 mod registry;
+#[path = "end_to_end/retention.rs"]
+mod retention;
 #[path = "end_to_end/signatures.rs"]
 mod signatures;
 

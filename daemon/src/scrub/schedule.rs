@@ -35,6 +35,7 @@ const TOLD_MAX: usize = 100;
 
 /// Where a scrub goes on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 struct Position {
     begun_ms: u64,
     next: u16,

@@ -14,7 +14,7 @@ use std::{
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The newest candidate, when it is about another image than this one.
-fn other_than(place: &Place, before: &str) -> (String, String) {
+pub(crate) fn other_than(place: &Place, before: &str) -> (String, String) {
     wait_for("another candidate", PATIENCE, || {
         let newest = place.candidates().into_iter().max_by_key(|c| c["id"].as_u64())?;
         let manifest = newest["manifest"].as_str()?.to_owned();
@@ -22,7 +22,7 @@ fn other_than(place: &Place, before: &str) -> (String, String) {
     })
 }
 
-fn publish(place: &Place, candidate: &str, key: &Path) {
+pub(crate) fn publish(place: &Place, candidate: &str, key: &Path) {
     place.approve(candidate, key).fine();
     wait_for("the publication", PATIENCE, || {
         place.candidates().iter().find(|c| format!("c{}", c["id"]) == candidate && c["status"] == "published").map(drop)
@@ -30,7 +30,7 @@ fn publish(place: &Place, candidate: &str, key: &Path) {
 }
 
 /// Everything that an image is, as its publication shows it.
-fn digests(place: &Place, manifest: &str) -> BTreeSet<String> {
+pub(crate) fn digests(place: &Place, manifest: &str) -> BTreeSet<String> {
     let shown = place.anneal(&["image", "show", manifest, "--json"]).fine().json();
     let image = &shown["image"];
     let text = |value: &Value| value.as_str().unwrap().to_owned();
@@ -49,7 +49,7 @@ fn pulls(place: &Place, manifest: &str, into: &Path) {
 }
 
 /// A daemon that keeps nothing for being young, an approver's key, and the first candidate with its manifest.
-fn begun(place: &Place) -> (Daemon, PathBuf, (String, String)) {
+pub(crate) fn begun(place: &Place) -> (Daemon, PathBuf, (String, String)) {
     let daemon = Daemon::start(place, &["env", "ANNEAL_KEEP_DAYS=0"]);
     place.anneal(&["build", "--quiet"]).fine();
     let key = place.approver("ada");
