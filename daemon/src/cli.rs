@@ -64,7 +64,7 @@ pub(crate) enum Command {
     /// The store
     #[command(subcommand)]
     Store(commands::store::StoreCommand),
-    /// Show a build's log, or the journal of events
+    /// Show a build's log or the journal of events; sign where it ends, and verify that it goes on from there
     Log(commands::log::LogArgs),
     /// The sandbox by itself
     #[command(subcommand)]

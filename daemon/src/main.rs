@@ -3,6 +3,7 @@
 //! Here is wiring and no domain logic: `cli` says which commands there are, `commands` performs them, `service` holds
 //! what the daemon knows, `reconcile` asks the ledger what is next and `tasks` does it.
 
+mod backup;
 mod builder;
 mod catalog_files;
 mod cli;

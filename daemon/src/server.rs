@@ -2,19 +2,22 @@
 //!
 //! ```text
 //! socket  GET  /v1/state, /v1/progress?after=N, /v1/blob/DIGEST, /v1/overview, /v1/events?from=SEQ
-//!         GET  /v1/store/why/DIGEST
-//!         POST /v1/store/collect, /v1/store/pins, /v1/store/pins/DIGEST/remove
+//!         GET  /v1/store/why/DIGEST, /v1/journal?from=SEQ, /v1/log/head
+//!         POST /v1/store/collect, /v1/store/backup, /v1/store/pins, /v1/store/pins/DIGEST/remove
 //!         POST /v1/advisories, /v1/approvers, /v1/approvers/KEY/revoke, /v1/candidates/ID/decision, /v1/catalog/reload
 //! HTTP    GET  /v2/... (the registry), /healthz, /metrics
 //! ```
 
 use crate::{
+    backup::{self, BackedUp},
     error::{Error, Result, io},
     metrics,
     retention::{self, Collected, Why},
     service::Service,
 };
-use anneal_api::{ApproverRequest, CollectRequest, Failure, ImportAnswer, Overview, PinRequest, RevokeRequest};
+use anneal_api::{
+    ApproverRequest, BackupRequest, CollectRequest, Failure, ImportAnswer, Overview, PinRequest, RevokeRequest,
+};
 use anneal_attest::{PublicKey, verify_approval};
 use anneal_content::BlobDigest;
 use anneal_ledger::{CandidateId, Decision, Event};
@@ -77,6 +80,8 @@ pub(crate) fn control(service: Arc<Service>) -> Router {
         .route("/v1/overview", get(overview))
         .route("/v1/progress", get(progress))
         .route("/v1/events", get(events))
+        .route("/v1/journal", get(journal))
+        .route("/v1/log/head", get(log_head))
         .route("/v1/blob/{digest}", get(blob))
         .route("/v1/advisories", post(import))
         .route("/v1/approvers", post(enroll))
@@ -84,6 +89,7 @@ pub(crate) fn control(service: Arc<Service>) -> Router {
         .route("/v1/candidates/{id}/decision", post(decide))
         .route("/v1/catalog/reload", post(reload))
         .route("/v1/store/collect", post(collect))
+        .route("/v1/store/backup", post(back_up))
         .route("/v1/store/why/{digest}", get(why))
         .route("/v1/store/pins", post(pin))
         .route("/v1/store/pins/{digest}/remove", post(unpin))
@@ -136,6 +142,44 @@ async fn progress(State(service): Shared, Query(query): Query<BTreeMap<String, u
 async fn events(State(service): Shared, Query(query): Query<BTreeMap<String, u64>>) -> Answer<Response> {
     let from = query.get("from").copied().unwrap_or_default();
     blocking(move || Ok(Json(crate::service::journal(&service.store, from, EVENTS_MAX)?).into_response())).await
+}
+
+/// Events as the chain has them, a line each.
+async fn journal(State(service): Shared, Query(query): Query<BTreeMap<String, u64>>) -> Answer<Response> {
+    let from = query.get("from").copied().unwrap_or_default();
+    blocking(move || {
+        let mut lines = Vec::new();
+        for event in service.store.events_from(from)?.take(EVENTS_MAX) {
+            lines.extend_from_slice(&event?.1);
+            lines.push(b'\n');
+            if lines.len() as u64 >= BLOB_BYTES_MAX {
+                break;
+            }
+        }
+        Ok(lines.into_response())
+    })
+    .await
+}
+
+async fn log_head(State(service): Shared) -> Answer<Response> {
+    blocking(move || Ok(backup::signed_head(&service.store, &service.keys)?.into_response())).await
+}
+
+/// The daemon has another working directory than who asks it.
+fn require_absolute(dir: &std::path::Path) -> Result<()> {
+    if dir.is_absolute() {
+        return Ok(());
+    }
+    Err(Error::Input(format!("{} is not absolute", dir.display())))
+}
+
+async fn back_up(State(service): Shared, Json(request): Json<BackupRequest>) -> Answer<Json<BackedUp>> {
+    blocking(move || {
+        require_absolute(&request.dir)?;
+        let stop = || service.is_draining();
+        Ok(Json(backup::back_up(&service.store, &service.keys, &request, &stop)?))
+    })
+    .await
 }
 
 async fn blob(State(service): Shared, Path(digest): Path<String>) -> Answer<Response> {

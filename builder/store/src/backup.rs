@@ -16,11 +16,13 @@
 //! generation gets its name last. What an interrupted backup copied is used by the next one. **Incremental.** A file that
 //! is there with the right size is not copied again; [`Backup::check`] reads what it holds.
 
+mod forget;
 mod part;
 mod pool;
 mod read;
 mod write;
 
+pub use forget::Forgotten;
 pub use read::{Backup, Checked, Generation};
 pub use write::{Backed, Draft};
 

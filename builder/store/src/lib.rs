@@ -47,7 +47,7 @@ mod writer;
 
 pub use action::{Believes, Differing, FailureRecord, RESULTS_MAX, ResultSurvey};
 pub use anneal_capture::IngestRules;
-pub use backup::{Backed, Backup, Checked, Draft, Generation, Manifest};
+pub use backup::{Backed, Backup, Checked, Draft, Forgotten, Generation, Manifest};
 pub use blob::{DAMAGE, FILE_GONE};
 pub use collect::{Collection, Gap, KindSize, Lease, Meaning, Node, Pin, RecordMeaning, Root, Survey, Sweep, Swept};
 pub use error::{DatabaseFault, Error, Result};

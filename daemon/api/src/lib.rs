@@ -5,7 +5,7 @@
 
 use anneal_content::{BlobDigest, DerivationId, ImageName};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf};
 
 /// Why a request was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +46,17 @@ pub struct PinRequest {
     pub digest: BlobDigest,
     /// Why.
     pub reason: String,
+}
+
+/// Asks the daemon for a backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupRequest {
+    /// Where to, as the daemon sees it; absolute.
+    pub dir: PathBuf,
+    /// Whether its secret keys are copied too.
+    pub with_keys: bool,
+    /// How many generations are kept there; none: all of them.
+    pub keep: Option<NonZeroUsize>,
 }
 
 /// What came of an import.

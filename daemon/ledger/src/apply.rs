@@ -152,6 +152,7 @@ impl State {
                 Ok(())
             }
             Event::PublicationsWithdrawn { withdrawals } => self.withdraw(withdrawals, at_ms),
+            Event::Restored { .. } => Ok(()),
             Event::Published { candidate, evidence, extra_tags } => {
                 let approved = self.candidates.get(candidate).ok_or(Refusal::NoCandidate(*candidate))?.clone();
                 for older in self.candidates.values_mut().filter(|c| c.image == approved.image && c.id < *candidate) {

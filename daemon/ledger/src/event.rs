@@ -338,6 +338,17 @@ pub enum Event {
         /// Which, and by which rule.
         withdrawals: Vec<Withdrawal>,
     },
+    /// The journal was put back to what a backup had; what came after is lost.
+    Restored {
+        /// The backup's generation.
+        backup: u64,
+        /// How many events the backup had: the number of this event.
+        events: u64,
+        /// Who did it, in their own words.
+        by: String,
+        /// The record of it that the log key signed; only this proves anything.
+        record: String,
+    },
     /// Tags moved.
     Published {
         /// The candidate.

@@ -38,7 +38,7 @@ pub(crate) enum KeyCommand {
     },
     /// The approvers' keys, and the daemon's own public keys
     List,
-    /// Write the public half of one of the daemon's keys: build, test or release
+    /// Write the public half of one of the daemon's keys: build, test, release or log
     Export {
         /// Which
         role: Role,
@@ -101,8 +101,8 @@ fn list(settings: &Settings, output: &Output) -> Result<()> {
 }
 
 fn export(role: Role, to: &crate::cli::ToFile, settings: &Settings, output: &Output) -> Result<()> {
-    if !matches!(role, Role::Build | Role::Test | Role::Release) {
-        return Err(Error::Input(format!("the daemon has no {role} key; it has build, test and release")));
+    if !crate::keys::ROLES.contains(&role) {
+        return Err(Error::Input(format!("the daemon has no {role} key; it has build, test, release and log")));
     }
     let path = settings.state.join("keys").join(format!("{role}.pem"));
     let pem = crate::keys::read_key(&path, role)?.public().to_pem()?;

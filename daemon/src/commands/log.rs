@@ -1,4 +1,6 @@
-//! `anneal log`: a build's log by its digest, or the journal of events.
+//! `anneal log`: a build's log by its digest, the journal of events, and whether the journal is what it was.
+
+mod history;
 
 use crate::{
     error::Result,
@@ -19,7 +21,10 @@ const LOG_BYTES_MAX: u64 = 64 << 20;
 
 /// Which log.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct LogArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<history::LogCommand>,
     /// A build's log, as a failure names it; without it, the journal of events
     pub(crate) digest: Option<BlobDigest>,
     /// Of the journal, only the last events
@@ -29,6 +34,9 @@ pub(crate) struct LogArgs {
 
 /// Performs the command.
 pub(crate) fn run(args: &LogArgs, settings: &Settings, output: &Output) -> Result<()> {
+    if let Some(command) = &args.command {
+        return history::run(command, settings, output);
+    }
     match &args.digest {
         Some(digest) => {
             let text = log_text(&view(settings)?.blob(digest)?);
@@ -95,7 +103,7 @@ pub(super) fn whole(store: &Store, digest: &BlobDigest) -> Result<Vec<u8>> {
 }
 
 /// A time for people, to the second, in UTC.
-pub(super) fn when(ms: u64) -> String {
+pub(crate) fn when(ms: u64) -> String {
     anneal_oci::rfc3339(ms / 1000).unwrap_or_else(|_| format!("{ms} ms since 1970"))
 }
 
@@ -199,6 +207,9 @@ pub(super) fn event_text(event: &Event) -> String {
         Event::PublicationsWithdrawn { withdrawals } => {
             let each = withdrawals.iter().map(|one| format!("{} ({})", one.candidate, one.why));
             format!("publications are served no longer: {}", each.collect::<Vec<_>>().join(", "))
+        }
+        Event::Restored { backup, events, by, .. } => {
+            format!("restored by {by} from backup {backup}: what came after its {events} events is lost")
         }
         Event::Published { candidate, .. } => format!("candidate {candidate} was published"),
     }

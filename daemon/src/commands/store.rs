@@ -1,5 +1,6 @@
-//! `anneal store`: what is in the store, whether all of it is still what was put in, and what may go.
+//! `anneal store`: what is in the store, whether all of it is still what was put in, what may go, and copies of it.
 
+mod backup;
 mod collect;
 mod scrub;
 mod stats;
@@ -39,6 +40,10 @@ pub(crate) enum StoreCommand {
         #[arg(long)]
         reason: String,
     },
+    /// Copy everything into a directory, beside a running daemon; only what is new since the last time is copied
+    Backup(backup::BackupArgs),
+    /// Make an empty state directory what a backup has; the journal gets a signed record of it
+    Restore(backup::RestoreArgs),
     /// Undo a pin
     Unpin {
         /// What was pinned
@@ -54,6 +59,8 @@ pub(crate) fn run(command: &StoreCommand, settings: &Settings, output: &Output) 
         StoreCommand::Gc { dry_run } => collect::gc(*dry_run, settings, output),
         StoreCommand::Why { digest } => collect::why(digest, settings, output),
         StoreCommand::Pin { digest, reason } => collect::pin(digest, reason, settings, output),
+        StoreCommand::Backup(args) => backup::back_up(args, settings, output),
+        StoreCommand::Restore(args) => backup::restore(args, settings, output),
         StoreCommand::Unpin { digest } => collect::unpin(digest, settings, output),
     }
 }

@@ -19,7 +19,7 @@ const BATCH_ROWS: usize = 1000;
 /// A directory with generations.
 #[derive(Debug, Clone)]
 pub struct Backup {
-    pool: Pool,
+    pub(super) pool: Pool,
 }
 
 /// One of them. Its manifest is the one that the seal must name; who signed the seal is the caller's to verify.
@@ -104,7 +104,11 @@ impl Backup {
         Ok(checked)
     }
 
-    fn blob_row(&self, part: &BlobDigest, row: std::result::Result<Row, String>) -> Result<(BlobDigest, u64)> {
+    pub(super) fn blob_row(
+        &self,
+        part: &BlobDigest,
+        row: std::result::Result<Row, String>,
+    ) -> Result<(BlobDigest, u64)> {
         let (key, value) = row.map_err(|reason| self.pool.damaged(part, reason))?;
         match (<[u8; 32]>::try_from(&*key), <[u8; 8]>::try_from(&*value)) {
             (Ok(key), Ok(value)) => Ok((BlobDigest::from_bytes(key), u64::from_be_bytes(value))),

@@ -1,12 +1,15 @@
 //! Backups: everything that was there comes back with the right bytes, also beside a collection; what is damaged, foreign,
 //! full or interrupted is said, and takes no earlier generation with it.
 
-use crate::{fresh, full_disk::Disk, noise, told, writer};
+mod trouble;
+
+use crate::{fresh, noise, told, writer};
 use anneal_content::{ActionDigest, ActionResult, BlobDigest, BlobSource as _, JournalHead, OutputName, TreeDigest};
-use anneal_store::{Backed, Backup, Error, FailureRecord, IngestRules, Meaning, OpenMode, Root, Store, Sweep, Swept};
+use anneal_store::{Backed, Backup, Error, FailureRecord, IngestRules, Meaning, Root, Store, Sweep, Swept};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    num::NonZeroUsize,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
@@ -167,6 +170,40 @@ fn a_second_backup_copies_what_is_new_and_nothing_else() {
 }
 
 #[test]
+fn old_generations_are_dropped_with_what_only_they_named() {
+    let (dir, store) = fresh();
+    let actions = filled(&store);
+    let to = dir.path().join("backup");
+    back_up(&store, &to);
+    collect_all(&store);
+    let kept = store.put_blob(b"kept").unwrap();
+    back_up(&store, &to);
+    store.put_record("kind", "another", b"value").unwrap();
+    back_up(&store, &to);
+    let files = pool(&to).len();
+    let forgotten = Backup::forget(&to, NonZeroUsize::new(2).unwrap()).unwrap();
+    assert_eq!((forgotten.generations.as_slice(), pool(&to).len()), ([1].as_slice(), files - forgotten.files as usize));
+    assert!(forgotten.files > 60, "{forgotten:?}");
+    let backup = Backup::open(&to).unwrap();
+    for number in [2, 3] {
+        let generation = backup.generation(Some(number)).unwrap();
+        assert_eq!(backup.check(&generation).unwrap().wrong, []);
+        let restored = backup.restore(&generation, &dir.path().join(number.to_string())).unwrap();
+        assert!(restored.has(&kept).unwrap() && whole(&restored, &actions) == 0);
+    }
+    refused(backup.generation(Some(1)), &["it has [2, 3]"]);
+    let again = Backup::forget(&to, NonZeroUsize::new(2).unwrap()).unwrap();
+    assert_eq!((again.generations, again.files), (vec![], 0));
+    assert_eq!(back_up(&store, &to).generation, 4);
+    // what stays cannot be read: nothing goes
+    let manifest = backup.generation(None).unwrap().digest.hex();
+    fs::write(to.join(format!("blobs/sha256/{}/{manifest}", &manifest[..2])), "{}").unwrap();
+    let files = pool(&to).len();
+    refused(Backup::forget(&to, NonZeroUsize::MIN), &["is damaged"]);
+    assert_eq!((pool(&to).len(), fs::read_dir(to.join("generations")).unwrap().count()), (files, 3));
+}
+
+#[test]
 fn a_collection_takes_nothing_that_a_backup_has_yet_to_copy() {
     let (dir, store) = fresh();
     let actions = filled(&store);
@@ -220,171 +257,6 @@ fn a_backup_beside_collections_and_writers_is_of_one_moment() {
         }
         stop.store(true, std::sync::atomic::Ordering::Release);
     });
-}
-
-#[test]
-fn an_interrupted_backup_is_none_and_the_next_one_goes_on_from_it() {
-    let (dir, store) = fresh();
-    filled(&store);
-    let to = dir.path().join("backup");
-    let asked = std::cell::Cell::new(0);
-    let stop = || {
-        asked.set(asked.get() + 1);
-        asked.get() > 30
-    };
-    refused(store.backup(&to, &stop), &["was stopped before its end"]);
-    refused(Backup::open(&to).unwrap().generation(None), &["has no generation; it has []"]);
-    // all written, and not sealed
-    drop(store.backup(&to, &|| false).unwrap());
-    refused(Backup::open(&to).unwrap().generation(None), &["has no generation"]);
-    let backed = back_up(&store, &to);
-    assert_eq!((backed.generation, backed.copied_files), (1, 0));
-    // the next one is stopped, and this one stays
-    store.put_blob(b"more").unwrap();
-    refused(store.backup(&to, &|| true), &["its earlier generations are whole"]);
-    let backup = Backup::open(&to).unwrap();
-    let generation = backup.generation(None).unwrap();
-    assert_eq!((generation.number, backup.check(&generation).unwrap().wrong), (1, vec![]));
-}
-
-#[test]
-fn whatever_file_of_a_backup_is_damaged_is_found_and_not_restored() {
-    let (dir, store) = fresh();
-    filled(&store);
-    let to = dir.path().join("backup");
-    back_up(&store, &to);
-    let backup = Backup::open(&to).unwrap();
-    let files = pool(&to);
-    assert!(files.len() > 60, "{}", files.len());
-    let mut restored = 0;
-    for (number, path) in files.iter().enumerate() {
-        let bytes = fs::read(path).unwrap();
-        let name = path.file_name().unwrap().to_str().unwrap();
-        let mut wrong = bytes.clone();
-        match (number % 3, wrong.last_mut()) {
-            (0, Some(last)) => *last ^= 1,
-            (1, Some(_)) => drop(wrong.pop()),
-            _ => wrong.push(0),
-        }
-        fs::write(path, wrong).unwrap();
-        match backup.generation(None) {
-            Err(error) => assert!(matches!(error, Error::BackupDamaged { .. }), "{error}"),
-            Ok(generation) => {
-                let found = backup.check(&generation).unwrap().wrong;
-                assert!(matches!(found.as_slice(), [(digest, _)] if digest.hex() == name), "{name}: {found:?}");
-                if number % 10 == 0 {
-                    restored += 1;
-                    let at = dir.path().join(format!("restored-{number}"));
-                    refused(backup.restore(&generation, &at), &[name, "use another copy"]);
-                }
-            }
-        }
-        fs::write(path, bytes).unwrap();
-    }
-    assert!(restored > 3);
-    fs::remove_file(&files[7]).unwrap();
-    assert_eq!(backup.check(&backup.generation(None).unwrap()).unwrap().wrong.len(), 1);
-    // what is gone is copied again by the next backup
-    assert_eq!(back_up(&store, &to).copied_files, 1);
-    assert_eq!(backup.check(&backup.generation(None).unwrap()).unwrap().wrong, []);
-}
-
-#[test]
-fn a_link_in_the_place_of_a_file_is_not_followed() {
-    let (dir, store) = fresh();
-    filled(&store);
-    let to = dir.path().join("backup");
-    back_up(&store, &to);
-    let backup = Backup::open(&to).unwrap();
-    let generation = backup.generation(None).unwrap();
-    for path in pool(&to) {
-        let elsewhere = dir.path().join("elsewhere");
-        fs::rename(&path, &elsewhere).unwrap();
-        std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
-        let is_manifest = generation.digest.hex() == path.file_name().unwrap().to_str().unwrap();
-        assert!(is_manifest || backup.check(&generation).is_err(), "{}", path.display());
-        fs::rename(&elsewhere, &path).unwrap();
-    }
-}
-
-#[test]
-fn a_blob_that_the_store_cannot_read_is_named_and_the_rest_is_backed_up() {
-    let (dir, store) = fresh();
-    let actions = filled(&store);
-    let digest = store.put_blob(&noise(1, 30_000)).unwrap();
-    let path = store.dir().join(format!("blobs/sha256/{}/{}", &digest.hex()[..2], digest.hex()));
-    let mut bytes = fs::read(&path).unwrap();
-    bytes[17] ^= 4;
-    fs::write(&path, bytes).unwrap();
-    let to = dir.path().join("backup");
-    assert_eq!(back_up(&store, &to).damaged, [digest]);
-    let backup = Backup::open(&to).unwrap();
-    assert_eq!(backup.check(&backup.generation(None).unwrap()).unwrap().wrong, []);
-    let restored = restore(&to, &dir.path().join("restored"));
-    assert!(!restored.has(&digest).unwrap());
-    assert_eq!(whole(&restored, &actions), 20);
-}
-
-#[test]
-fn what_is_no_backup_is_refused_and_left_alone() {
-    let (dir, store) = fresh();
-    let foreign = dir.path().join("foreign");
-    fs::create_dir(&foreign).unwrap();
-    fs::write(foreign.join("letter"), "dear").unwrap();
-    refused(store.backup(&foreign, &|| false), &["there is no BACKUP file in it"]);
-    refused(Backup::open(&foreign), &["there is no BACKUP file in it"]);
-    refused(store.backup(store.dir(), &|| false), &["there is no BACKUP file in it"]);
-    assert_eq!(fs::read_dir(&foreign).unwrap().count(), 1);
-    let to = dir.path().join("backup");
-    back_up(&store, &to);
-    fs::write(to.join("BACKUP"), "anneal backup 9\n").unwrap();
-    let said = ["has format `anneal backup 9`, expected `anneal backup 1`", "use the program that wrote it"];
-    refused(store.backup(&to, &|| false), &said);
-    refused(Backup::open(&to), &said);
-    fs::write(to.join("BACKUP"), "anneal backup 1\n").unwrap();
-    let reader = Store::open(store.dir(), OpenMode::ReadOnly).unwrap();
-    refused(reader.backup(&to, &|| false), &["open for reading only"]);
-    let generation = Backup::open(&to).unwrap().generation(None).unwrap();
-    refused(Backup::open(&to).unwrap().restore(&generation, store.dir()), &["is not empty"]);
-}
-
-#[test]
-fn one_backup_at_a_time_goes_into_a_directory_and_comes_out_of_a_store() {
-    let (dir, store) = fresh();
-    let (to, other) = (dir.path().join("backup"), dir.path().join("other"));
-    let draft = store.backup(&to, &|| false).unwrap();
-    refused(store.backup(&to, &|| false), &[&format!("process {} is writing", std::process::id())]);
-    back_up(&store, &other);
-    draft.seal(b"").unwrap();
-    let inner = std::cell::Cell::new(None);
-    store.put_blob(b"something to copy").unwrap();
-    let during = || {
-        inner.set(Some(store.backup(&other, &|| false).map(drop)));
-        false
-    };
-    store.backup(&to, &during).unwrap().seal(b"").unwrap();
-    refused(inner.take().unwrap(), &["a backup of this store is under way"]);
-}
-
-#[test]
-fn a_backup_whose_disk_is_full_says_so_and_keeps_its_generations() {
-    let Some(disk) = Disk::new() else { return };
-    let (dir, store) = fresh();
-    filled(&store);
-    let to = disk.path().join("backup");
-    back_up(&store, &to);
-    disk.fill();
-    store.put_blob(&noise(3, 3 << 20)).unwrap();
-    let error =
-        refused(store.backup(&to, &|| false), &["no space left for the backup", "earlier generations are whole"]);
-    assert!(matches!(error, Error::BackupFull { .. }));
-    let backup = Backup::open(&to).unwrap();
-    let generation = backup.generation(None).unwrap();
-    assert_eq!((generation.number, backup.check(&generation).unwrap().wrong), (1, vec![]));
-    store.put_blob(b"the store itself goes on").unwrap();
-    disk.make_room();
-    assert_eq!(back_up(&store, &to).generation, 2);
-    restore(&to, &dir.path().join("restored"));
 }
 
 #[test]

@@ -136,7 +136,7 @@ fn why_text(why: &Why) -> String {
 }
 
 /// Opens the store for a change that the daemon would otherwise make.
-fn writable(settings: &Settings) -> Result<Store> {
+pub(super) fn writable(settings: &Settings) -> Result<Store> {
     let dir = settings.state.join("store");
     if !dir.is_dir() {
         let state = settings.state.display();
