@@ -14,6 +14,7 @@ mod error;
 mod holdings;
 mod keys;
 mod metrics;
+mod oci_layout;
 mod output;
 mod patience;
 mod progress;

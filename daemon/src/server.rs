@@ -3,7 +3,7 @@
 //! ```text
 //! socket  GET  /v1/state, /v1/progress?after=N, /v1/blob/DIGEST, /v1/overview, /v1/events?from=SEQ
 //!         GET  /v1/store/why/DIGEST, /v1/journal?from=SEQ, /v1/log/head
-//!         POST /v1/store/collect, /v1/store/backup, /v1/store/pins, /v1/store/pins/DIGEST/remove
+//!         POST /v1/store/collect, /v1/store/backup, /v1/store/import, /v1/store/pins, /v1/store/pins/DIGEST/remove
 //!         POST /v1/advisories, /v1/approvers, /v1/approvers/KEY/revoke, /v1/candidates/ID/decision, /v1/catalog/reload
 //! HTTP    GET  /v2/... (the registry), /healthz, /metrics
 //! ```
@@ -12,11 +12,13 @@ use crate::{
     backup::{self, BackedUp},
     error::{Error, Result, io},
     metrics,
+    oci_layout::{self, Imported, TrustedKeys},
     retention::{self, Collected, Why},
     service::Service,
 };
 use anneal_api::{
-    ApproverRequest, BackupRequest, CollectRequest, Failure, ImportAnswer, Overview, PinRequest, RevokeRequest,
+    ApproverRequest, BackupRequest, CollectRequest, Failure, ImportAnswer, LayoutRequest, Overview, PinRequest,
+    RevokeRequest,
 };
 use anneal_attest::{PublicKey, verify_approval};
 use anneal_content::BlobDigest;
@@ -90,6 +92,7 @@ pub(crate) fn control(service: Arc<Service>) -> Router {
         .route("/v1/catalog/reload", post(reload))
         .route("/v1/store/collect", post(collect))
         .route("/v1/store/backup", post(back_up))
+        .route("/v1/store/import", post(import_layout))
         .route("/v1/store/why/{digest}", get(why))
         .route("/v1/store/pins", post(pin))
         .route("/v1/store/pins/{digest}/remove", post(unpin))
@@ -178,6 +181,16 @@ async fn back_up(State(service): Shared, Json(request): Json<BackupRequest>) -> 
         require_absolute(&request.dir)?;
         let stop = || service.is_draining();
         Ok(Json(backup::back_up(&service.store, &service.keys, &request, &stop)?))
+    })
+    .await
+}
+
+async fn import_layout(State(service): Shared, Json(request): Json<LayoutRequest>) -> Answer<Json<Imported>> {
+    blocking(move || {
+        require_absolute(&request.dir)?;
+        let keys = request.keys.into_iter().map(|(role, pem)| Ok((role.parse()?, pem)));
+        let keys = keys.collect::<Result<TrustedKeys>>()?;
+        Ok(Json(oci_layout::import(&service.store, &service.state(), &request.dir, &keys)?))
     })
     .await
 }

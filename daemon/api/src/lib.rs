@@ -59,6 +59,15 @@ pub struct BackupRequest {
     pub keep: Option<NonZeroUsize>,
 }
 
+/// Asks the daemon to take in a layout.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayoutRequest {
+    /// Where it is, as the daemon sees it; absolute.
+    pub dir: PathBuf,
+    /// Public keys that are trusted, each with its role; PEM.
+    pub keys: Vec<(String, String)>,
+}
+
 /// What came of an import.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImportAnswer {

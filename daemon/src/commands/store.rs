@@ -2,6 +2,7 @@
 
 mod backup;
 mod collect;
+mod layout;
 mod scrub;
 mod stats;
 
@@ -44,6 +45,10 @@ pub(crate) enum StoreCommand {
     Backup(backup::BackupArgs),
     /// Make an empty state directory what a backup has; the journal gets a signed record of it
     Restore(backup::RestoreArgs),
+    /// Write published images with their evidence to an OCI layout, for a site that no network reaches
+    Export(layout::ExportArgs),
+    /// Take in an OCI layout, trusting nothing: digests are computed, statements verified; what came is pinned
+    Import(layout::ImportArgs),
     /// Undo a pin
     Unpin {
         /// What was pinned
@@ -59,6 +64,8 @@ pub(crate) fn run(command: &StoreCommand, settings: &Settings, output: &Output) 
         StoreCommand::Gc { dry_run } => collect::gc(*dry_run, settings, output),
         StoreCommand::Why { digest } => collect::why(digest, settings, output),
         StoreCommand::Pin { digest, reason } => collect::pin(digest, reason, settings, output),
+        StoreCommand::Export(args) => layout::export(args, settings, output),
+        StoreCommand::Import(args) => layout::import(args, settings, output),
         StoreCommand::Backup(args) => backup::back_up(args, settings, output),
         StoreCommand::Restore(args) => backup::restore(args, settings, output),
         StoreCommand::Unpin { digest } => collect::unpin(digest, settings, output),
