@@ -54,7 +54,7 @@ impl Logical {
             all.records.extend(records.into_iter().map(|(key, value)| ((kind.to_owned(), key), value)));
         }
         for action in actions() {
-            let results = store.results(&action).map_err(text)?;
+            let results = store.results(&action, &crate::scenario::is_ours).map_err(text)?;
             if !results.is_empty() {
                 all.results.insert(action, results);
             }

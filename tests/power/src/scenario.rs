@@ -4,7 +4,7 @@
 //! write-ahead log to tables, so that the fifth makes the engine put tables together.
 
 use crate::{Logical, noise, told};
-use anneal_content::{ActionDigest, ActionResult, BlobDigest, OutputName, TreeDigest};
+use anneal_content::{ActionDigest, ActionResult, BlobDigest, OutputName, SignedResult, TreeDigest};
 use anneal_store::{FailureRecord, IngestRules, Meaning, Node, OpenMode, Result, Root, Store, Sweep, digest_dir};
 use std::{
     collections::BTreeSet,
@@ -155,7 +155,10 @@ impl Scenario {
             Step::Append(count) => append(&store, count)?,
             Step::Note(key, seed) => store.put_record("note", key, &noise(seed, 3000))?,
             Step::Forget(key) => store.remove_record("note", key)?,
-            Step::Succeed(action, seed) => store.record_result(&action_digest(action), &self.result(seed)?)?,
+            Step::Succeed(action, seed) => {
+                let signed = signed(&action_digest(action), &self.result(seed)?);
+                store.record_result(&signed, &is_ours)?;
+            }
             Step::Fail(action) => store.record_failure(&action_digest(action), &failure())?,
             Step::Pin(seed) => drop(store.pin(Node::Blob(BlobDigest::of(&noise(seed, 4000))), "a test", 5)?),
             Step::Collect => self.collect(&store)?,
@@ -210,6 +213,8 @@ impl Scenario {
     }
 }
 
+/// The key of the results that are believed.
+const OURS: &str = "ours";
 /// What is put after a step was refused.
 pub(crate) const AFTER_BLOB: &[u8] = b"put after a step was refused";
 /// What is appended then.
@@ -223,6 +228,16 @@ fn append(store: &Store, count: usize) -> Result<()> {
 
 fn action_digest(seed: u64) -> ActionDigest {
     ActionDigest::from_bytes([u8::try_from(seed).expect("a small seed"); 32])
+}
+
+/// A result as if it was signed: the store keeps a signature, and asks its caller what to believe.
+fn signed(action: &ActionDigest, result: &ActionResult) -> SignedResult {
+    let payload = SignedResult::payload_of(action, result).unwrap_or_default();
+    SignedResult { payload, key_id: OURS.to_owned(), signature: String::new() }
+}
+
+pub(crate) fn is_ours(signed: &SignedResult) -> bool {
+    signed.key_id == OURS
 }
 
 fn failure() -> FailureRecord {

@@ -33,7 +33,7 @@ fn built(store: &Store, number: u64) -> ActionDigest {
         limits_not_enforced: Vec::new(),
         variation: Vec::new(),
     };
-    store.record_result(&action, &result).unwrap();
+    crate::record(store, &action, &result).unwrap();
     action
 }
 
@@ -75,7 +75,7 @@ fn restore(backup: &Path, to: &Path) -> Store {
 /// Every action's trees and logs can be read.
 fn whole(store: &Store, actions: &[ActionDigest]) -> usize {
     let mut results = 0;
-    for result in actions.iter().flat_map(|action| store.results(action).unwrap()) {
+    for result in actions.iter().flat_map(|action| store.results(action, &crate::believes).unwrap()) {
         results += 1;
         store.read(&result.log).unwrap();
         for tree in result.outputs.values() {
