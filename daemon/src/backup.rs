@@ -15,7 +15,7 @@ use crate::{
 use anneal_api::BackupRequest;
 use anneal_attest::{BackupSeal, Checkpoint, Keyring, Note, PublicKey, RestoreRecord, Role, SecretKey, sign_note};
 use anneal_ledger::{Event, Record};
-use anneal_store::{Backed, Backup, Forgotten, Generation, OpenMode, Store};
+use anneal_store::{Backed, Backup, ChunkHash, Forgotten, Generation, OpenMode, Store};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeSet,
@@ -92,6 +92,7 @@ pub(crate) struct Restore<'a> {
     pub(crate) state: &'a Path,
     pub(crate) keys: Option<&'a Path>,
     pub(crate) new_keys: bool,
+    pub(crate) chunk_hash: ChunkHash,
     pub(crate) by: String,
 }
 
@@ -122,7 +123,7 @@ impl Restore<'_> {
         let keys = self.chosen_keys()?;
         let seal = keys.as_ref().map(|(keys, _)| verified_seal(&generation, keys.log.public())).transpose()?;
         let restoring = self.state.join(RESTORING);
-        let store = backup.restore(&generation, &restoring)?;
+        let store = backup.restore(&generation, &restoring, self.chunk_hash)?;
         let mut state = fold(&store)?;
         let keys = match keys {
             Some((keys, dir)) => {

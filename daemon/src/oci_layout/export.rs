@@ -69,7 +69,7 @@ pub(crate) fn export(store: &Store, state: &State, wanted: &[String], to: &Path)
 
 /// The newest publication that a name or a digest means.
 fn find<'a>(state: &'a State, wanted: &str) -> Result<&'a Publication> {
-    let newest = |is_it: &dyn Fn(&Publication) -> bool| state.publications.iter().rev().find(|p| is_it(p));
+    let newest = |is_it: &dyn Fn(&Publication) -> bool| state.served_publications().rev().find(|p| is_it(p));
     let found = if let Ok(digest) = wanted.parse::<BlobDigest>() {
         newest(&|p| p.index == digest || p.manifest == digest)
     } else {
@@ -122,7 +122,7 @@ impl Content<'_> {
     fn is_current(&self, publication: &Publication, tag: &str) -> bool {
         let has_tag =
             |p: &&Publication| p.image == publication.image && p.tags.iter().any(|known| known.as_str() == tag);
-        self.state.publications.iter().rev().find(has_tag).is_some_and(|p| p.candidate == publication.candidate)
+        self.state.served_publications().rev().find(has_tag).is_some_and(|p| p.candidate == publication.candidate)
     }
 
     fn add_manifest(&mut self, digest: &BlobDigest) -> Result<(Descriptor, ImageManifest)> {

@@ -5,6 +5,7 @@ use crate::{
     Error, OpenMode, Result, Store,
     batch::Batch,
     db::{Changes, Row, Table},
+    record::ChunkHash,
     tree::FILE_MODE,
 };
 use anneal_content::BlobDigest;
@@ -118,12 +119,12 @@ impl Backup {
 
     /// Makes a store of a generation in a directory that is not there yet. Every blob is hashed on its way, and the
     /// journal's chain is computed anew and held against the manifest's.
-    pub fn restore(&self, generation: &Generation, dir: &Path) -> Result<Store> {
+    pub fn restore(&self, generation: &Generation, dir: &Path, chunk_hash: ChunkHash) -> Result<Store> {
         if dir.exists() {
             return Err(Error::NotEmpty { dir: dir.to_owned() });
         }
         let manifest = &generation.manifest;
-        let store = Store::open(dir, OpenMode::ReadWrite)?;
+        let store = Store::open_trusting(dir, OpenMode::ReadWrite, chunk_hash)?;
         self.restore_blobs(&store, manifest)?;
         for (table, parts) in [
             (Table::Results, &manifest.results),

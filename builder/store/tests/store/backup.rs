@@ -3,9 +3,9 @@
 
 mod trouble;
 
-use crate::{fresh, noise, told, writer};
+use crate::{fresh, noise, record, results, told, writer};
 use anneal_content::{ActionDigest, ActionResult, BlobDigest, BlobSource as _, JournalHead, OutputName, TreeDigest};
-use anneal_store::{Backed, Backup, Error, FailureRecord, IngestRules, Meaning, Root, Store, Sweep, Swept};
+use anneal_store::{Backed, Backup, ChunkHash, Error, FailureRecord, IngestRules, Meaning, Root, Store, Sweep, Swept};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -33,7 +33,7 @@ fn built(store: &Store, number: u64) -> ActionDigest {
         limits_not_enforced: Vec::new(),
         variation: Vec::new(),
     };
-    crate::record(store, &action, &result).unwrap();
+    record(store, &action, &result).unwrap();
     action
 }
 
@@ -69,21 +69,21 @@ fn refused(outcome: Result<impl std::fmt::Debug, Error>, with: &[&str]) -> Error
 
 fn restore(backup: &Path, to: &Path) -> Store {
     let backup = Backup::open(backup).unwrap();
-    backup.restore(&backup.generation(None).unwrap(), to).unwrap()
+    backup.restore(&backup.generation(None).unwrap(), to, ChunkHash::Blake3).unwrap()
 }
 
 /// Every action's trees and logs can be read.
 fn whole(store: &Store, actions: &[ActionDigest]) -> usize {
-    let mut results = 0;
-    for result in actions.iter().flat_map(|action| store.results(action, &crate::believes).unwrap()) {
-        results += 1;
+    let mut count = 0;
+    for result in actions.iter().flat_map(|action| results(store, action)) {
+        count += 1;
         store.read(&result.log).unwrap();
         for tree in result.outputs.values() {
             anneal_content::list(tree, store).unwrap();
             fs::read(store.materialize(tree).unwrap().join("bin/tool")).unwrap();
         }
     }
-    results
+    count
 }
 
 fn collect_all(store: &Store) -> Swept {
@@ -118,6 +118,8 @@ fn what_was_backed_up_is_restored_to_the_last_byte_and_event() {
     let generation = backup.generation(None).unwrap();
     assert_eq!((generation.seal.as_slice(), generation.manifest.head), (b"sealed".as_slice(), head));
     assert_eq!(backup.check(&generation).unwrap().wrong, []);
+    let fips = backup.restore(&generation, &dir.path().join("fips"), ChunkHash::Sha256).unwrap();
+    assert_eq!(whole(&fips, &actions), 20);
     let store = restore(&to, &dir.path().join("store"));
     assert_eq!(store.journal_head().unwrap(), head);
     let events: Vec<_> = store.events_from(0).unwrap().map(|event| event.unwrap().1).collect();
@@ -163,7 +165,7 @@ fn a_second_backup_copies_what_is_new_and_nothing_else() {
     for number in 1..=3 {
         let generation = backup.generation(Some(number)).unwrap();
         assert_eq!(backup.check(&generation).unwrap().wrong, []);
-        let store = backup.restore(&generation, &dir.path().join(number.to_string())).unwrap();
+        let store = backup.restore(&generation, &dir.path().join(number.to_string()), ChunkHash::Blake3).unwrap();
         assert_eq!(store.has(&new).unwrap(), number == 3);
     }
     refused(backup.generation(Some(4)), &["no generation 4; it has [1, 2, 3]"]);
@@ -188,7 +190,7 @@ fn old_generations_are_dropped_with_what_only_they_named() {
     for number in [2, 3] {
         let generation = backup.generation(Some(number)).unwrap();
         assert_eq!(backup.check(&generation).unwrap().wrong, []);
-        let restored = backup.restore(&generation, &dir.path().join(number.to_string())).unwrap();
+        let restored = backup.restore(&generation, &dir.path().join(number.to_string()), ChunkHash::Blake3).unwrap();
         assert!(restored.has(&kept).unwrap() && whole(&restored, &actions) == 0);
     }
     refused(backup.generation(Some(1)), &["it has [2, 3]"]);

@@ -183,6 +183,7 @@ pub(super) fn restore(args: &RestoreArgs, settings: &Settings, output: &Output) 
         state: &settings.state,
         keys: args.keys.as_deref(),
         new_keys: args.new_keys,
+        chunk_hash: settings.chunk_hash(),
         by,
     };
     let restored = restore.run()?;

@@ -2,7 +2,7 @@
 
 use super::{back_up, filled, pool, refused, restore, whole};
 use crate::{fresh, full_disk::Disk, noise};
-use anneal_store::{Backup, Error, OpenMode, Store};
+use anneal_store::{Backup, ChunkHash, Error, OpenMode, Store};
 use std::fs;
 
 #[test]
@@ -58,7 +58,7 @@ fn whatever_file_of_a_backup_is_damaged_is_found_and_not_restored() {
                 if number % 10 == 0 {
                     restored += 1;
                     let at = dir.path().join(format!("restored-{number}"));
-                    refused(backup.restore(&generation, &at), &[name, "use another copy"]);
+                    refused(backup.restore(&generation, &at, ChunkHash::Blake3), &[name, "use another copy"]);
                 }
             }
         }
@@ -128,7 +128,7 @@ fn what_is_no_backup_is_refused_and_left_alone() {
     let reader = Store::open(store.dir(), OpenMode::ReadOnly).unwrap();
     refused(reader.backup(&to, &|| false), &["open for reading only"]);
     let generation = Backup::open(&to).unwrap().generation(None).unwrap();
-    refused(Backup::open(&to).unwrap().restore(&generation, store.dir()), &["is not empty"]);
+    refused(Backup::open(&to).unwrap().restore(&generation, store.dir(), ChunkHash::Blake3), &["is not empty"]);
 }
 
 #[test]
