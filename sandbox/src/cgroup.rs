@@ -97,8 +97,7 @@ impl Group {
         // Missing where the kernel has no swap.
         let _ = fs::write(dir.join("memory.swap.max"), "0");
         fs::write(dir.join("pids.max"), limits.pids.saturating_add(OWN_PROCESSES).to_string())?;
-        // Missing where the controller is not handed out. A payload may choose other processors than its own; with this
-        // it gets no more time for that.
+        // Missing where the controller is not handed out.
         let time = u64::from(limits.cpus).saturating_mul(PROCESSOR_PERIOD);
         let _ = fs::write(dir.join("cpu.max"), format!("{time} {PROCESSOR_PERIOD}"));
         self.limits_pids = true;

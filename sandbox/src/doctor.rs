@@ -115,12 +115,18 @@ pub(crate) fn mend(gap: &str) -> &'static str {
             "give this user ids, as root: `usermod --add-subuids 100000-165535 --add-subgids 100000-165535 NAME`, with numbers \
              that nobody has yet; or run as root"
         }
+        "own user" if gap.contains("map refused: ") => {
+            "let set-user-id programs work for this process (no NoNewPrivileges=, no `nosuid` where newuidmap is, no container \
+             without these ids around it), or run as root"
+        }
         "own user" if gap.contains(" is closed to other users") => {
             "let others read and search it (`chmod o+rX`); nobody reaches it whom the directories above keep out"
         }
         "own user" => "see docs/sandbox.md, or run as root, so that each run has a host user of its own",
         "cpus" => "declare no more processors than this host has, or accept that fewer are used",
-        "outputs" => "run as root, which may read what a payload has closed",
+        "outputs" => "run as root or with subordinate ids, so that what a payload has closed can be read",
+        "processor affinity" => "allow sched_setaffinity in the container or security policy around this process",
+        "a session keyring of its own" => "allow keyctl in the container or security policy around this process",
         "clocks" => "run a kernel with CONFIG_TIME_NS",
         "landlock" => "run a kernel from 5.19 on with `landlock` in its list of security modules (`lsm=`)",
         _ => "see docs/sandbox.md",

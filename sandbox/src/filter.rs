@@ -7,7 +7,9 @@
 //! 2. calls that the launcher is asked about and answers ([`crate::witness`]): those that are refused and are worth
 //!    telling (set-user-id bits, device files, new namespaces, mounts, other processes, keyrings, terminal injection,
 //!    families of sockets), attempts at the network, and `uname`. Nobody to ask means `ENOSYS` from the kernel;
-//! 3. other arguments that are refused (`EPERM`) although programs hope for them: file flags, personalities;
+//! 3. other arguments that are refused (`EPERM`) although programs hope for them: file flags, personalities; and a choice
+//!    of processors, which is advice about speed: it is heard and nothing comes of it, so that a payload has those that
+//!    were declared and a program that pins its threads still starts them;
 //! 4. extended attributes, which no file system here has (`ENOTSUP`).
 //!
 //! `clone3` does not exist since its flags lie behind a pointer; the C libraries then use `clone`. Device control
@@ -49,7 +51,8 @@ pub(crate) fn rules(trace: bool) -> &'static [Rule] {
 fn compile(trace: bool) -> Vec<Op> {
     let witnessed = rules(trace);
     let quiet = rules::quiet();
-    let without: Vec<(i64, Vec<Condition>)> = rules::attributes().iter().map(|number| (*number, Vec::new())).collect();
+    let whole = |numbers: &[i64]| numbers.iter().map(|number| (*number, Vec::new())).collect::<Vec<_>>();
+    let (without, idle) = (whole(rules::attributes()), whole(rules::WITHOUT_EFFECT));
     let refused = witnessed.iter().filter(|rule| matches!(rule.notice, Notice::Refuse { .. }));
     let traced = if trace { ", and calls with a path" } else { "" };
     vec![
@@ -65,12 +68,16 @@ fn compile(trace: bool) -> Vec<Op> {
             program: pack(&questions(witnessed)),
         },
         Op::Seccomp {
-            summary: format!("refuse {} calls or arguments of them with EPERM", numbers(quiet.iter().map(|(n, _)| *n))),
-            program: pack(&errors(&quiet, libc::EPERM)),
+            summary: format!(
+                "refuse {} calls or arguments of them with EPERM, {} without effect",
+                numbers(quiet.iter().map(|(n, _)| *n)),
+                rules::WITHOUT_EFFECT.len()
+            ),
+            program: pack(&compile::cases(&[of(&quiet, libc::EPERM), of(&idle, 0)].concat())),
         },
         Op::Seccomp {
             summary: format!("refuse {} calls with ENOTSUP", without.len()),
-            program: pack(&errors(&without, libc::EOPNOTSUPP)),
+            program: pack(&compile::cases(&of(&without, libc::EOPNOTSUPP))),
         },
     ]
 }
@@ -95,11 +102,10 @@ fn questions(rules: &[Rule]) -> Vec<libc::sock_filter> {
     compile::cases(&cases.collect::<Vec<_>>())
 }
 
-/// A filter that answers with an error where a rule matches and lets everything else through.
-fn errors(rules: &[(i64, Vec<Condition>)], errno: i32) -> Vec<libc::sock_filter> {
+/// Cases that are answered with an error; zero is success, and the call is not done.
+fn of(rules: &[(i64, Vec<Condition>)], errno: i32) -> Vec<Case<'_>> {
     let answer = libc::SECCOMP_RET_ERRNO | errno as u32;
-    let cases = rules.iter().map(|(number, when)| Case { number: *number as u32, when, answer });
-    compile::cases(&cases.collect::<Vec<_>>())
+    rules.iter().map(|(number, when)| Case { number: *number as u32, when, answer }).collect()
 }
 
 fn numbers(numbers: impl Iterator<Item = i64>) -> usize {

@@ -7,10 +7,12 @@
 //! ids ([`crate::subordinate`]); where there is none, only the caller's own id is left to map, and the result says so.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::sync::OnceLock;
 
-use nix::sched::{CpuSet, sched_getaffinity};
+use nix::errno::Errno;
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::{Pid, getegid, geteuid};
 
 use crate::slot::{SLOTS, Slot};
@@ -86,6 +88,36 @@ impl HostFacts {
 fn subordinate(slot: &Slot) -> Result<(u32, u32), String> {
     let ids = Subordinate::own()?.ids(slot.number());
     ids.ok_or_else(|| "the range of subordinate ids has fewer than there are runs at once".to_owned())
+}
+
+/// What this process can find out of itself that no run here will have, each with the reason; looked for once.
+pub(crate) fn missing() -> &'static [String] {
+    static MISSING: OnceLock<Vec<String>> = OnceLock::new();
+    MISSING.get_or_init(|| {
+        let this = Pid::from_raw(0);
+        // To choose what is chosen already changes nothing.
+        let affinity = sched_getaffinity(this).and_then(|set| sched_setaffinity(this, &set)).err();
+        let told = |what: &str, errno: Errno| format!("{what}: {}", io::Error::from(errno));
+        let affinity = affinity.map(|errno| told(AFFINITY, errno));
+        affinity.into_iter().chain(no_keyrings().map(|errno| told(KEYRING, errno))).collect()
+    })
+}
+
+/// How the init program names them where they turn out to be missing only then.
+const AFFINITY: &str = "processor affinity";
+const KEYRING: &str = "a session keyring of its own";
+
+/// Why a session keyring can't be had, if it can't: something around this process denies the calls about keys.
+fn no_keyrings() -> Option<Errno> {
+    const GET_KEYRING_ID: libc::c_long = 0;
+    const SESSION_KEYRING: libc::c_long = -3;
+    // SAFETY: three integers; the last asks to make nothing.
+    let found = unsafe { libc::syscall(libc::SYS_keyctl, GET_KEYRING_ID, SESSION_KEYRING, 0usize) };
+    match Errno::result(found) {
+        // There is none to leave, or the kernel has none at all.
+        Ok(_) | Err(Errno::ENOKEY | Errno::ENOSYS | Errno::EKEYREVOKED | Errno::EKEYEXPIRED) => None,
+        Err(errno) => Some(errno),
+    }
 }
 
 /// Asks the kernel once which Landlock it has.

@@ -88,7 +88,9 @@ pub(crate) fn run_in(
     let checked = outputs.every_ms();
     let seen = watch::Watch::new(spec, &host, sandbox, group, outputs, log, cancel).run()?;
     refuse_gaps(spec, &seen.degraded)?;
-    not_enforced.extend(seen.degraded);
+    let is_known = |gap: &String| not_enforced.contains(gap);
+    let news: Vec<String> = seen.degraded.into_iter().filter(|gap| !is_known(gap)).collect();
+    not_enforced.extend(news);
     Ok(Outcome {
         ended: seen.ended,
         exec_ns: seen.exec_ns,
@@ -108,7 +110,7 @@ pub(crate) fn run_in(
 
 /// What this host can't give to this spec.
 fn host_gaps(spec: &Spec, host: &HostFacts, group: &Group) -> Vec<String> {
-    let mut gaps = Vec::new();
+    let mut gaps = crate::host::missing().to_vec();
     if host.outside_uid == 0 && !group.limits_pids {
         gaps.push("pids: no pids control group, and the superuser's processes are not counted".to_owned());
     }

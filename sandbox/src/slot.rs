@@ -1,38 +1,55 @@
-//! One number per concurrent run on this machine, free again when its holder is gone.
+//! One number per concurrent run of a host, free again when its holder is gone.
 //!
-//! A slot is held by an abstract socket whose name holds the number: the kernel hands out each name once, to
-//! whichever process asks first, and takes it back when the holder dies, however it dies. Another user of the host
-//! could squat a name, which only makes that number be passed over.
+//! A number decides which host user stands behind a payload, so two launchers must never have the same one. It is held by
+//! an exclusive lock on a file, which the kernel takes back when the holder dies, however it dies. The files stand in a
+//! directory that only the launcher's user can enter, so nobody else takes a number away:
+//!
+//! ```text
+//! /run/anneal-sandbox/N                root; /run is one for all network namespaces of a host
+//! /run/user/UID/anneal-sandbox/N       anyone else, whose subordinate ids are that user's own
+//! /var/tmp/anneal-sandbox-UID/N        where that can't be made; also without a login, as in a service or a container
+//! ```
+//!
+//! Launchers that see different directories there (containers with a `/run` each, but one user namespace) don't know of each
+//! other and may choose the same users; `docs/sandbox.md` says so.
 
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, socket};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::ffi::OsString;
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg, OFlag, open, openat};
+use nix::sys::stat::Mode;
+use nix::unistd::geteuid;
 
 use crate::{Error, Result};
 
-/// How many runs there may be at once on a machine.
+/// How many runs there may be at once of one user of a host.
 pub(crate) const SLOTS: u32 = 1024;
 
 /// A number that no other run has as long as this value lives.
 #[derive(Debug)]
 pub(crate) struct Slot {
     number: u32,
-    _holder: OwnedFd,
+    _holder: Flock<File>,
 }
 
 impl Slot {
     /// The lowest free number.
     pub(crate) fn take() -> Result<Self> {
-        let launch = |source: nix::Error| Error::Launch { action: "reserve a user id", source: source.into() };
-        let holder = socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None).map_err(launch)?;
-        for number in 0..SLOTS {
-            let name = UnixAddr::new_abstract(format!("anneal-sandbox-{number}").as_bytes()).map_err(launch)?;
-            match bind(holder.as_raw_fd(), &name) {
-                Ok(()) => return Ok(Self { number, _holder: holder }),
-                Err(nix::Error::EADDRINUSE) => {}
-                Err(other) => return Err(launch(other)),
+        let mut reason = Errno::ENOENT.into();
+        for place in places(geteuid().as_raw()) {
+            match take_in(&place) {
+                Ok(slot) => return Ok(slot),
+                Err(error) => reason = error,
             }
         }
-        Err(launch(nix::Error::EAGAIN))
+        Err(Error::Launch {
+            action: "reserve a user id (in /run/anneal-sandbox or /var/tmp/anneal-sandbox-UID)",
+            source: reason,
+        })
     }
 
     /// The number.
@@ -41,8 +58,44 @@ impl Slot {
     }
 }
 
+/// Where the files may be, the best place first.
+fn places(uid: u32) -> Vec<PathBuf> {
+    let run = if uid == 0 { "/run".to_owned() } else { format!("/run/user/{uid}") };
+    let mut fallback = OsString::from("/var/tmp/anneal-sandbox-");
+    fallback.push(uid.to_string());
+    vec![PathBuf::from(run).join("anneal-sandbox"), fallback.into()]
+}
+
+fn take_in(place: &PathBuf) -> io::Result<Slot> {
+    match DirBuilder::new().mode(0o700).create(place) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    let directory =
+        open(place, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?;
+    let directory = File::from(directory);
+    let found = directory.metadata()?;
+    // Where anybody may make directories, somebody else can have made this one.
+    if found.uid() != geteuid().as_raw() || found.mode() & 0o077 != 0 {
+        return Err(io::Error::other(format!("{} is not a directory of this user alone", place.display())));
+    }
+    let flags = OFlag::O_RDONLY | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    for number in 0..SLOTS {
+        let file = File::from(openat(&directory, number.to_string().as_str(), flags, Mode::S_IRUSR)?);
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            // Whoever tidied the directory up meanwhile has made the lock one on nothing.
+            Ok(holder) if holder.metadata()?.nlink() > 0 => return Ok(Slot { number, _holder: holder }),
+            Ok(_) | Err((_, Errno::EWOULDBLOCK)) => {}
+            Err((_, errno)) => return Err(errno.into()),
+        }
+    }
+    Err(io::Error::other(format!("{SLOTS} runs are under way")))
+}
+
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -54,5 +107,36 @@ mod tests {
         drop(second);
         // Another test may take it in between; then a higher one is free.
         assert!(Slot::take().unwrap().number() >= first.number().min(number));
+    }
+
+    #[test]
+    fn a_number_is_taken_whatever_network_the_other_launcher_is_in() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join("slots");
+        let first = take_in(&place).unwrap();
+        let second = take_in(&place).unwrap();
+        assert_eq!((first.number(), second.number()), (0, 1));
+        drop(first);
+        assert_eq!(take_in(&place).unwrap().number(), 0);
+        assert_eq!(fs::metadata(&place).unwrap().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_directory_that_others_could_enter_or_that_is_a_link_is_not_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = dir.path().join("open");
+        fs::create_dir(&open).unwrap();
+        fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        assert!(take_in(&open).is_err());
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(dir.path(), &link).unwrap();
+        assert!(take_in(&link).is_err());
+        assert_eq!(fs::read_dir(&open).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn every_user_has_places_of_its_own() {
+        assert_eq!(places(0), ["/run/anneal-sandbox", "/var/tmp/anneal-sandbox-0"].map(PathBuf::from));
+        assert_eq!(places(7), ["/run/user/7/anneal-sandbox", "/var/tmp/anneal-sandbox-7"].map(PathBuf::from));
     }
 }

@@ -43,7 +43,7 @@ impl Condition {
 }
 
 /// An answer to a call whose arguments fulfil all conditions.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Case<'a> {
     pub(super) number: u32,
     pub(super) when: &'a [Condition],

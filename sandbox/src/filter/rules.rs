@@ -349,6 +349,9 @@ pub(super) fn quiet() -> Vec<(i64, Vec<Condition>)> {
     rules
 }
 
+/// What is answered with success and not done.
+pub(super) const WITHOUT_EFFECT: &[i64] = &[libc::SYS_sched_setaffinity];
+
 /// What is refused with `ENOTSUP`.
 pub(super) fn attributes() -> &'static [i64] {
     ATTRIBUTES

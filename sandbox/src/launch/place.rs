@@ -26,6 +26,9 @@ use crate::{Error, HostFacts, Limits, Result, Spec, Users, control, operations};
 /// How long preparing may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a dead init program's last words are waited for; they are there already, or never come.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
 /// A started init program and this side of its pipes.
 #[derive(Debug)]
 pub(super) struct Sandbox {
@@ -191,6 +194,15 @@ impl Drop for Starting {
         // It has run nobody's program yet. Each of these fails only for a process that is gone already.
         let _ = sandbox.maker.kill();
         let _ = sandbox.maker.wait();
+        // What it has said and nobody has heard yet: process 1 is a child of this process, so nobody else waits for it.
+        let _ = sandbox.control.set_read_timeout(Some(LAST_WORDS));
+        while sandbox.init.is_none() {
+            match control::receive(&sandbox.control) {
+                Ok((Event::Entered { pid }, _)) => sandbox.init = Some(Pid::from_raw(pid)),
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
         if let Some(init) = sandbox.init {
             let _ = kill(init, Signal::SIGKILL);
             let _ = waitpid(init, None);

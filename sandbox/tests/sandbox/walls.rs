@@ -127,6 +127,13 @@ fn nothing_that_protects_the_launcher_protects_its_payload() {
 }
 
 #[test]
+fn a_payload_that_asks_for_more_processors_is_not_told_no_and_gets_none() {
+    needs_sandbox!();
+    let said = Bench::new().says(&["walls", "widen"]);
+    assert_eq!(said, "asked: 0\nprocessors: 1\n");
+}
+
+#[test]
 fn an_outcome_tells_what_could_not_be_fixed() {
     needs_sandbox!();
     let mut bench = Bench::new();

@@ -10,6 +10,7 @@ const KEPT: &[&str] = &["user", "mount"];
 ///
 /// - `namespace NAME`: the namespace of that name is shared with the host;
 /// - `read-only PATH`: what is bound at the path can be written;
+/// - `subordinate-user`: the payload is the caller's own user, where it would be one of the caller's subordinate ids;
 /// - anything else: operations that read like this, with `*` for any text, are left out.
 ///
 /// A pattern that matches nothing is a mistake, unless `if-there` stands behind it: some kernels lack some walls.
@@ -24,6 +25,7 @@ pub struct Pattern {
 enum Kind {
     Namespace(String),
     ReadOnly(String),
+    SubordinateUser,
     Operation(String),
 }
 
@@ -40,6 +42,7 @@ impl std::fmt::Display for Pattern {
         match &self.kind {
             Kind::Namespace(name) => write!(f, "namespace {name}"),
             Kind::ReadOnly(path) => write!(f, "read-only {path}"),
+            Kind::SubordinateUser => f.write_str("subordinate-user"),
             Kind::Operation(text) => f.write_str(text),
         }
     }
@@ -55,6 +58,7 @@ impl Pattern {
             }
             Some(("namespace", name)) => Kind::Namespace(name.to_owned()),
             Some(("read-only", path)) if path.starts_with('/') => Kind::ReadOnly(path.to_owned()),
+            _ if text == "subordinate-user" => Kind::SubordinateUser,
             _ if text.starts_with("enter")
                 || text.starts_with("become")
                 || text.starts_with("start")
@@ -72,6 +76,11 @@ impl Pattern {
         self.kind == Kind::Operation("pivot".to_owned())
     }
 
+    /// Whether it makes the payload the caller's own user.
+    pub(crate) fn is_subordinate_user(&self) -> bool {
+        self.kind == Kind::SubordinateUser
+    }
+
     /// Applies it to one operation: what is left of it, and whether it matched.
     fn apply(&self, op: Op) -> (Option<Op>, bool) {
         match (&self.kind, op) {
@@ -83,6 +92,16 @@ impl Pattern {
             }
             (Kind::ReadOnly(path), Op::Bind { from, at, devices, optional, .. }) if at == *path => {
                 (Some(Op::Bind { from, at, writable: true, devices, optional }), true)
+            }
+            (Kind::SubordinateUser, Op::JoinUsers | Op::GiveLog { .. }) => (None, true),
+            // What comes before has matched already, or there is no such user.
+            (Kind::SubordinateUser, Op::Enter { namespaces, mut uid, mut gid, .. }) => {
+                uid.outside = nix::unistd::geteuid().as_raw();
+                gid.outside = nix::unistd::getegid().as_raw();
+                (Some(Op::Enter { namespaces, uid, gid, deny_setgroups: true }), false)
+            }
+            (Kind::SubordinateUser, Op::Become { uid, gid, .. }) => {
+                (Some(Op::Become { uid, gid, clear_groups: false }), false)
             }
             (Kind::Operation(text), op) if matches(text, &op.to_string()) => (None, true),
             (_, op) => (Some(op), false),

@@ -66,6 +66,8 @@ impl Stage {
         }
         for (name, bits) in [
             ("tree/file", 0o666),
+            // The caller's alone, in a tree that is given to the payload.
+            ("tree/private", 0o600),
             ("other/other", 0o666),
             ("undeclared/file", 0o644),
             ("single/file", 0o666),

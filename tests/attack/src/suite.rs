@@ -223,6 +223,13 @@ fn of_trial(probe: &Probe, ending: Ending, trial: &Trial) -> Verdict {
         Ending::Cancelled => Ended::Cancelled,
     };
     match trial.outcome.verdict() {
+        // Where runs share the caller's user, the result says so.
+        Verdict::Escaped(seen) if probe.about_users() => {
+            match trial.not_enforced.iter().find(|gap| gap.starts_with("own user: ")) {
+                Some(gap) => Verdict::NotEnforced(gap.clone()),
+                None => Verdict::Escaped(seen),
+            }
+        }
         Verdict::Held if ended != expected => {
             Verdict::Broken(format!("it {ended}, which is not how it was told to end"))
         }

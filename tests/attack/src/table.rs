@@ -172,6 +172,11 @@ impl Probe {
         }
     }
 
+    /// Whether it is about who stands behind the payload on the host.
+    pub fn about_users(&self) -> bool {
+        matches!(&self.control, Control::Without(patterns) if patterns.iter().any(Pattern::is_subordinate_user))
+    }
+
     /// Whether something must stand on the host for it.
     pub fn needs(&self, need: Need) -> bool {
         self.needs.contains(&need)

@@ -16,15 +16,17 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use anneal_attack::{Ending, Mode, PROGRAM, Row, Table, table_text};
+use anneal_attack::{Ending, Mode, PROGRAM, Row, Table, Verdict, table_text};
 
 /// An ordinary user who owns nothing.
 const NOBODY: u32 = 65534;
-/// All of it, in both modes, on two cores.
-const BUDGET: Duration = Duration::from_secs(180);
+/// An ordinary user who was given subordinate ids; `tests/install test` makes it.
+const WITH_RANGES: &str = "anneal-test";
+/// All of it, in both modes and without root in both ways, on two cores.
+const BUDGET: Duration = Duration::from_secs(240);
 
 /// Runs the suite as a user, from a copy that the user can reach.
-fn suite(user: Option<u32>) -> Output {
+fn suite(user: Option<(u32, u32)>) -> Output {
     let dir = tempfile::tempdir().unwrap();
     let open = |path: &Path| std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
     open(dir.path());
@@ -34,14 +36,14 @@ fn suite(user: Option<u32>) -> Output {
     open(&home);
     let mut command = Command::new(program);
     command.args(["--control", "--json"]).current_dir("/").env("TMPDIR", &home);
-    if let Some(user) = user {
-        std::os::unix::fs::chown(&home, Some(user), Some(user)).unwrap();
-        command.uid(user).gid(user);
+    if let Some((user, group)) = user {
+        std::os::unix::fs::chown(&home, Some(user), Some(group)).unwrap();
+        command.uid(user).gid(group);
     }
     command.output().unwrap()
 }
 
-fn all_hold(user: Option<u32>) -> Vec<Row> {
+fn all_hold(user: Option<(u32, u32)>) -> Vec<Row> {
     let output = suite(user);
     let said = String::from_utf8_lossy(&output.stderr);
     if said.contains("forbids user namespaces") {
@@ -60,9 +62,20 @@ fn nothing_gets_out_in_either_mode_and_every_probe_is_alive() {
     let start = Instant::now();
     let own = all_hold(None);
     let is_root = nix::unistd::geteuid().is_root();
-    let other = if is_root { all_hold(Some(NOBODY)) } else { Vec::new() };
+    let other = if is_root { all_hold(Some((NOBODY, NOBODY))) } else { Vec::new() };
     assert!(other.iter().all(|row| row.mode == Mode::Rootless));
-    println!("{} runs as this user, {} as nobody, in {:?}", own.len(), other.len(), start.elapsed());
+    let ranged = nix::unistd::User::from_name(WITH_RANGES).unwrap().filter(|_| is_root);
+    let subordinate =
+        ranged.as_ref().map(|user| all_hold(Some((user.uid.as_raw(), user.gid.as_raw())))).unwrap_or_default();
+    if is_root && ranged.is_none() {
+        eprintln!("skipped: subordinate ids: there is no user {WITH_RANGES} (tests/install test makes it)");
+    }
+    // The one probe that tells the two ways without root apart.
+    let users = |rows: &[Row]| rows.iter().find(|row| row.id == "P30c").map(|row| row.outcome.clone());
+    assert!(other.is_empty() || matches!(users(&other), Some(Verdict::NotEnforced(_))), "{:?}", users(&other));
+    assert!(subordinate.is_empty() || users(&subordinate) == Some(Verdict::Held), "{:?}", users(&subordinate));
+    let counts = [own.len(), other.len(), subordinate.len()];
+    println!("{counts:?} runs as this user, nobody and {WITH_RANGES}, in {:?}", start.elapsed());
     assert!(start.elapsed() < BUDGET, "{:?}", start.elapsed());
 }
 

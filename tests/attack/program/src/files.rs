@@ -3,10 +3,20 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use crate::call::{address, address_mut, c, open_at, raw};
 use crate::report::Attack;
+
+/// P30c: a file that is the caller's alone, in a tree that is in sight. The payload must not be the caller.
+pub(crate) fn private_file(attack: &Attack) {
+    let path = "/src/private";
+    attack.say(fs::symlink_metadata(path).is_ok(), "it is in sight", path);
+    attack.denied("read it", fs::read(path));
+    let own = fs::metadata("/proc/self").map(|found| found.uid()).ok();
+    let owner = fs::symlink_metadata(path).map(|found| found.uid()).ok();
+    attack.say(own != owner, "it belongs to another user", format!("{owner:?}, and this is {own:?}"));
+}
 
 /// P30: files that everyone on the host, or this very user, may read.
 pub(crate) fn host_files(attack: &Attack) {

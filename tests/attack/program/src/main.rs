@@ -64,6 +64,7 @@ const PROBES: &[(&str, Probe)] = &[
     ("P26", files::file_system_commands),
     ("P30", files::host_files),
     ("P30b", up::climb),
+    ("P30c", files::private_file),
     ("P31", files::change_inputs),
     ("P32", files::link_inputs),
     ("P33", files::undeclared_trees),
