@@ -1,3 +1,5 @@
+//! A scrub of the daemon: when it begins, how fast it goes, and where it goes on.
+
 use super::*;
 use anneal_store::{Meaning, Node, OpenMode, Root, Sweep};
 use std::{

@@ -1,3 +1,5 @@
+//! What settings may say, and where they come from.
+
 use super::*;
 
 fn surroundings(pairs: &[(&str, &str)]) -> Surroundings {

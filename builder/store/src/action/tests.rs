@@ -1,3 +1,5 @@
+//! What the action cache keeps, whose word it takes, and what it forgets.
+
 use super::*;
 use crate::OpenMode;
 use anneal_content::TreeDigest;

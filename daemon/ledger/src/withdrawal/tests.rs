@@ -1,3 +1,5 @@
+//! Which publications are withdrawn, and which never are.
+
 use super::*;
 use crate::{CandidateStatus, Event, EvidenceRef, Image, Record};
 use anneal_content::CatalogDigest;
@@ -18,6 +20,7 @@ fn rule(all: Keep) -> KeepPublished {
 }
 
 /// A ledger in which things were published, with the time of day.
+#[derive(Default)]
 struct World {
     state: State,
     now_ms: u64,
@@ -79,12 +82,14 @@ fn five() -> World {
     world
 }
 
+#[test]
 fn without_a_rule_everything_that_was_ever_published_is_served_for_ever() {
     let mut world = five();
     world.now_ms += 10_000 * DAY_MS;
     assert_eq!(world.expired(&KeepPublished::default()), [] as [u64; 0]);
 }
 
+#[test]
 fn a_number_of_releases_keeps_the_newest_and_a_time_counts_from_the_next_release() {
     let world = five();
     // candidates: 1 is db; 2 to 6 are the releases of web
@@ -95,6 +100,7 @@ fn a_number_of_releases_keeps_the_newest_and_a_time_counts_from_the_next_release
     assert_eq!(world.expired(&rule(Keep::Days(2))), [2, 3]);
 }
 
+#[test]
 fn an_image_may_have_a_rule_of_its_own() {
     let world = five();
     let of = BTreeMap::from([(image("web"), Keep::Forever)]);
@@ -103,6 +109,7 @@ fn an_image_may_have_a_rule_of_its_own() {
     assert_eq!(world.expired(&KeepPublished { all: Keep::Forever, of }), [2]);
 }
 
+#[test]
 fn the_newest_what_a_tag_names_and_what_is_pinned_stay_whatever_is_configured() {
     let mut world = World::default();
     world.publish("web", 1, "1.0");
@@ -126,6 +133,7 @@ fn the_newest_what_a_tag_names_and_what_is_pinned_stay_whatever_is_configured() 
     }
 }
 
+#[test]
 fn a_digest_that_was_published_again_counts_as_its_last_publication() {
     let mut world = World::default();
     for manifest in [1, 2, 1] {
@@ -134,6 +142,7 @@ fn a_digest_that_was_published_again_counts_as_its_last_publication() {
     assert_eq!(world.expired(&rule(Keep::Releases(1))), [2], "the first is the newest again");
 }
 
+#[test]
 fn what_is_withdrawn_is_neither_served_nor_needed_after_the_grace_time_and_its_evidence_stays() {
     let mut world = five();
     let expired = world.state.expired(&rule(Keep::Releases(4)), &|_| false, world.now_ms);
@@ -153,6 +162,7 @@ fn what_is_withdrawn_is_neither_served_nor_needed_after_the_grace_time_and_its_e
     assert_eq!(published.kept().len(), 2, "a statement and its referrer, as long as the event");
 }
 
+#[test]
 fn a_rule_is_read_as_it_is_written() {
     for keep in [Keep::Forever, Keep::Days(90), Keep::Releases(5)] {
         assert_eq!(keep.to_string().parse(), Ok(keep));
@@ -162,6 +172,7 @@ fn a_rule_is_read_as_it_is_written() {
     }
 }
 
+#[derive(Debug, Clone)]
 enum Step {
     Publish(bool, u64, u8),
     Expire(Keep),
