@@ -8,13 +8,14 @@
 //! /run/anneal-sandbox/N                root; /run is one for all network namespaces of a host
 //! /run/user/UID/anneal-sandbox/N       anyone else, whose subordinate ids are that user's own
 //! /var/tmp/anneal-sandbox-UID/N        where that can't be made; also without a login, as in a service or a container
+//! /var/tmp/anneal-sandbox-UID-NS/N     where that is another UID's, as in a user namespace, whose number NS is
+//! /tmp/anneal-sandbox-UID/N, ...       where there is no /var/tmp
 //! ```
 //!
 //! Launchers that see different directories there (containers with a `/run` each, but one user namespace) don't know of each
 //! other and may choose the same users; `docs/sandbox.md` says so.
 
-use std::ffi::OsString;
-use std::fs::{DirBuilder, File};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::PathBuf;
@@ -40,16 +41,14 @@ impl Slot {
     /// The lowest free number.
     pub(crate) fn take() -> Result<Self> {
         let mut reason = Errno::ENOENT.into();
-        for place in places(geteuid().as_raw()) {
+        let namespace = fs::metadata("/proc/self/ns/user").map_or(0, |found| found.ino());
+        for place in places(geteuid().as_raw(), namespace) {
             match take_in(&place) {
                 Ok(slot) => return Ok(slot),
                 Err(error) => reason = error,
             }
         }
-        Err(Error::Launch {
-            action: "reserve a user id (in /run/anneal-sandbox or /var/tmp/anneal-sandbox-UID)",
-            source: reason,
-        })
+        Err(Error::Launch { action: "reserve a user id (by a lock in /run, /var/tmp or /tmp)", source: reason })
     }
 
     /// The number.
@@ -59,11 +58,15 @@ impl Slot {
 }
 
 /// Where the files may be, the best place first.
-fn places(uid: u32) -> Vec<PathBuf> {
+fn places(uid: u32, namespace: u64) -> Vec<PathBuf> {
     let run = if uid == 0 { "/run".to_owned() } else { format!("/run/user/{uid}") };
-    let mut fallback = OsString::from("/var/tmp/anneal-sandbox-");
-    fallback.push(uid.to_string());
-    vec![PathBuf::from(run).join("anneal-sandbox"), fallback.into()]
+    let mut places = vec![PathBuf::from(run).join("anneal-sandbox")];
+    for temporary in ["/var/tmp", "/tmp"] {
+        let plain = format!("{temporary}/anneal-sandbox-{uid}");
+        let own = format!("{plain}-{namespace}");
+        places.extend([plain.into(), own.into()]);
+    }
+    places
 }
 
 fn take_in(place: &PathBuf) -> io::Result<Slot> {
@@ -94,8 +97,6 @@ fn take_in(place: &PathBuf) -> io::Result<Slot> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     #[test]
@@ -136,7 +137,9 @@ mod tests {
 
     #[test]
     fn every_user_has_places_of_its_own() {
-        assert_eq!(places(0), ["/run/anneal-sandbox", "/var/tmp/anneal-sandbox-0"].map(PathBuf::from));
-        assert_eq!(places(7), ["/run/user/7/anneal-sandbox", "/var/tmp/anneal-sandbox-7"].map(PathBuf::from));
+        let texts = |uid| places(uid, 5).iter().map(|place| place.display().to_string()).collect::<Vec<_>>();
+        assert_eq!(texts(0)[..3], ["/run/anneal-sandbox", "/var/tmp/anneal-sandbox-0", "/var/tmp/anneal-sandbox-0-5"]);
+        assert_eq!(texts(7)[..2], ["/run/user/7/anneal-sandbox", "/var/tmp/anneal-sandbox-7"]);
+        assert_eq!(texts(7)[3..], ["/tmp/anneal-sandbox-7", "/tmp/anneal-sandbox-7-5"]);
     }
 }

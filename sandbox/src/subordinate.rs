@@ -11,7 +11,7 @@
 //! ```
 //!
 //! U owns the namespace in the middle and so has every capability over it and over what is beneath: it can end, trace and
-//! read the processes of its runs, although their user is another. Docs: `docs/decisions/0006-…`.
+//! read the processes of its runs, although their user is another. Docs: `docs/decisions/0007-why-rootless-runs-have-a-steward.md`.
 
 pub(crate) mod ranges;
 
