@@ -5,8 +5,15 @@ use crate::{
     scenario::{collect, read},
     told,
 };
-use anneal_store::{OpenMode, Store};
-use std::{fs, path::Path};
+use anneal_store::{Error, OpenMode, Store};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+/// How long a child may take to become another program.
+const CHILD_MAX: Duration = Duration::from_secs(20);
 
 /// What the scenario had been told when it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -23,8 +30,7 @@ pub struct Acknowledged {
 /// way. Every blob reads right, the journal's chain holds, nothing lies about. A second opening changes nothing. It takes
 /// a blob and an event. All of it can be collected.
 pub fn judge(dir: &Path, held: &[Logical], known: Acknowledged) -> Result<usize, String> {
-    let open = |what: &str| Store::open(dir, OpenMode::ReadWrite).map_err(|e| format!("{what}: {}", told(&e)));
-    let store = open("it does not open")?;
+    let store = open(dir, "it does not open")?;
     let first = Logical::of(&store).map_err(|e| format!("it does not read clean: {e}"))?;
     let at = place(held, known, first.clone())?;
     let left: Vec<_> = fs::read_dir(dir.join("tmp")).map_err(|e| e.to_string())?.collect();
@@ -32,7 +38,7 @@ pub fn judge(dir: &Path, held: &[Logical], known: Acknowledged) -> Result<usize,
         return Err(format!("unfinished work lies about: {left:?}"));
     }
     drop(store);
-    let store = open("it does not open a second time")?;
+    let store = open(dir, "it does not open a second time")?;
     let second = Logical::of(&store).map_err(|e| format!("it does not read clean the second time: {e}"))?;
     if second != first {
         return Err(format!("a second opening changed something: {}", second.difference(&first)));
@@ -45,6 +51,17 @@ pub fn judge(dir: &Path, held: &[Logical], known: Acknowledged) -> Result<usize,
         return Err(format!("{} blobs and {files} files are not collected", rest.blobs.len()));
     }
     Ok(at)
+}
+
+/// Opens a store. A child that another thread of this process starts has a copy of the lock until it is another program.
+fn open(dir: &Path, what: &str) -> Result<Store, String> {
+    let begun = Instant::now();
+    loop {
+        match Store::open(dir, OpenMode::ReadWrite) {
+            Err(Error::Locked { .. }) if begun.elapsed() < CHILD_MAX => std::thread::sleep(Duration::from_millis(5)),
+            opened => return opened.map_err(|e| format!("{what}: {}", told(&e))),
+        }
+    }
 }
 
 /// After how many steps a store holds this.

@@ -32,7 +32,7 @@ pub use machine::{FileSystem, Mounted, boot_again, is_alone, missing, ram_dir, r
 pub use neighbour::Neighbour;
 pub use scenario::{STEPS, Scenario, Step, reference};
 #[cfg(target_arch = "x86_64")]
-pub use watch::{Effect, Fault, Happening, Verb, Watched, watch};
+pub use watch::{Effect, Fault, Happening, Verb, Watched, stay_on_one_processor, watch};
 
 /// Bytes that do not compress and differ by seed.
 pub fn noise(seed: u64, len: usize) -> Vec<u8> {

@@ -3,7 +3,9 @@
 //! With `ANNEAL_FULL` every n of every fault, until the scenario ends without having come so far; else a sample.
 
 use crate::{acknowledged, is_full, prepare, scenario, seed};
-use anneal_power::{Dice, Effect, Fault, Happening, Logical, STEPS, Verb, Watched, judge, ram_dir, watch};
+use anneal_power::{
+    Dice, Effect, Fault, Happening, Logical, STEPS, Verb, Watched, judge, ram_dir, stay_on_one_processor, watch,
+};
 use std::{
     collections::BTreeMap,
     fs,
@@ -188,6 +190,7 @@ fn verbs(watched: &Watched) -> BTreeMap<String, usize> {
 fn try_all(ground: &Ground, todo: &[(Fault, usize)]) -> Vec<String> {
     let (next, wrong, struck) = (AtomicUsize::new(0), Mutex::new(Vec::new()), AtomicUsize::new(0));
     let work = |worker: usize| {
+        stay_on_one_processor(worker);
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
             let Some((fault, nth)) = todo.get(at) else { break };
