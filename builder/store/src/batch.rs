@@ -1,13 +1,15 @@
 //! The write path: many blobs made durable together.
 //!
-//! 1. write every temporary; 2. sync them: each on its own if they are few, else all with one `syncfs`;
-//! 3. rename; 4. sync the directories, in the same way; 5. one synced database write; then the caller is told.
+//! 1. write every temporary;
+//! 2. the backend keeps them durably; in a directory it syncs them, each on its own if they are few, else all with one
+//!    `syncfs`, renames them, and syncs the directories in the same way (`backend/directory.rs`);
+//! 3. one synced database write; then the caller is told.
 //!
-//! A crash before 5 leaves files that no record names; they are replaced when the blob comes again. A sync that fails
+//! A crash before 3 leaves blobs that no record names; they are replaced when the blob comes again. A sync that fails
 //! is never repeated, because the kernel may have dropped the data and would report success: the store is poisoned.
 
 use crate::{
-    Error, Lease, Result,
+    Error, Lease, Result, Staged,
     collect::Node,
     db::{Changes, Table},
     layout::{create_dir, remove_tree, sync},
@@ -17,7 +19,7 @@ use crate::{
 };
 use anneal_content::BlobDigest;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs::{self, File, FileTimes, OpenOptions},
     io::{Read, Write as _},
     os::unix::fs::PermissionsExt as _,
@@ -185,18 +187,12 @@ impl<'a> Batch<'a> {
             return Ok(());
         }
         self.store.may_record()?;
-        let (count, file_system) = (pending.len(), self.start()?);
-        let temporaries = pending.values().map(|(path, _)| path.as_path());
-        self.store.poison(sync_all(count, temporaries, file_system, &self.dir))?;
-        let (mut directories, mut changes) = (BTreeSet::new(), Changes::default());
-        for (digest, (temporary, record)) in &pending {
-            let path = self.store.layout.blob(digest);
-            fs::rename(temporary, &path).map_err(Error::io("rename into place", &path))?;
-            directories.extend(path.parent().map(Path::to_owned));
+        let (mut staged, mut changes) = (Vec::with_capacity(pending.len()), Changes::default());
+        for (digest, (path, record)) in pending {
             changes.put(Table::Blobs, *digest.as_bytes(), record.encode());
+            staged.push(Staged { digest, size: record.size, path });
         }
-        let parents = directories.iter().map(PathBuf::as_path);
-        self.store.poison(sync_all(directories.len(), parents, file_system, &self.store.layout.dir))?;
+        self.store.poison_unsynced(self.store.backend.keep(&staged, self.start()?))?;
         self.store.write_db(changes)
     }
 }

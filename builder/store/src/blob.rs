@@ -7,10 +7,10 @@ use crate::{
     db::{Changes, Table},
     record::BlobRecord,
     store::Inner,
-    tree::{FILE_MODE, check},
+    tree::{FILE_MODE, Wrong},
 };
 use anneal_content::{BlobDigest, BlobSource, ReadError};
-use std::{fs, io::Read, path::Path, sync::Arc};
+use std::{io::Read, path::Path, sync::Arc};
 
 impl Store {
     /// Stores bytes; durable when it returns.
@@ -110,14 +110,16 @@ impl Inner {
 
     /// Takes a damaged blob out of service, so that it is never served and can be put again.
     pub(crate) fn quarantine(&self, digest: &BlobDigest, reason: String) -> Error {
-        let path = self.layout.blob(digest);
         match self.stored_record(digest) {
             // its file went with its record, a moment after the record was read
             Err(gone @ (Error::Missing { .. } | Error::Collected { .. })) if !self.is_damaged(digest) => return gone,
             // a reader may hold an inode that is out of service already, while the blob has come again
-            Ok(record) if self.trusts(&record) && check(&path, &record, |_| Ok(())).is_ok() => {
-                return Error::Damaged { digest: *digest, reason };
-            }
+            Ok(record) if self.trusts(&record) => match self.check_blob(digest, &record, |_| Ok(())) {
+                Ok(()) => return Error::Damaged { digest: *digest, reason },
+                // nobody can say now what is there
+                Err(Wrong::Unread(error @ Error::Bucket(_))) => return error,
+                Err(_) => {}
+            },
             _ => {}
         }
         tracing::error!(%digest, reason, "a blob is damaged");
@@ -126,7 +128,7 @@ impl Inner {
         changes.put(Table::Records, format!("{DAMAGE}\0{}", digest.hex()), reason.clone());
         // a reader only reports; and where this fails, every read finds the damage again
         if self.write_db(changes).is_ok()
-            && let Err(error) = fs::rename(&path, self.layout.quarantine().join(digest.hex()))
+            && let Err(error) = self.backend.set_aside(digest, &self.layout.quarantine().join(digest.hex()))
         {
             tracing::warn!(%digest, %error, "a damaged blob stays in its place, without a record");
         }

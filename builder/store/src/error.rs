@@ -1,5 +1,6 @@
 //! What can go wrong in the store; each message names the object, what was found and what to do next.
 
+use crate::{BucketFault, BucketPlace};
 use anneal_content::{ActionDigest, BlobDigest, TreeDigest};
 use std::{io, path::PathBuf};
 
@@ -45,6 +46,26 @@ pub enum Error {
         found: String,
         /// What this program writes.
         known: &'static str,
+    },
+    /// The bucket that keeps the blobs refused, or could not be asked.
+    #[error(transparent)]
+    Bucket(Box<BucketFault>),
+    /// A store that was made to keep its blobs elsewhere.
+    #[error(
+        "store {} keeps its blobs in its directory and not in {asked}; leave the bucket out of the configuration, or \
+         make a new store and restore a backup into it", dir.display()
+    )]
+    OtherBackend {
+        /// The store's directory.
+        dir: PathBuf,
+        /// What was to be opened.
+        asked: Box<BucketPlace>,
+    },
+    /// A store whose blobs are in a bucket, of which nobody knows which one.
+    #[error("store {} keeps its blobs in a bucket, and its file BUCKET is gone; put it back from a copy", dir.display())]
+    NoBucket {
+        /// The store's directory.
+        dir: PathBuf,
     },
     /// A write to a store that was opened for reading.
     #[error("store {} is open for reading only, and this needs writing; go through the daemon", dir.display())]

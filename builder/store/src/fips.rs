@@ -3,14 +3,13 @@
 //! its own SHA-256, which is its name, and writes the list anew. A store may go from either mode to the other at any time.
 
 use crate::{
-    Error, OpenMode, Result,
+    OpenMode, Result,
     collect::Node,
     db::{Changes, Table},
     record::{BlobRecord, CHUNK_BYTES, ChunkHash, RecordHasher},
     store::Inner,
 };
 use anneal_content::BlobDigest;
-use std::{fs::File, io::Read as _};
 
 impl Inner {
     /// Whether a list of chunk hashes is one that this store believes.
@@ -36,27 +35,22 @@ impl Inner {
     }
 
     fn hash_again(&self, digest: &BlobDigest, size: u64) -> Result<BlobRecord> {
-        let path = self.layout.blob(digest);
-        let mut file = match File::open(&path) {
-            Ok(file) => file,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                return Err(self.quarantine(digest, crate::blob::FILE_GONE.to_owned()));
-            }
-            Err(e) => return Err(Error::io("open", &path)(e)),
+        let Some(mut content) = self.backend.open(digest, 0..size)? else {
+            return Err(self.quarantine(digest, crate::blob::FILE_GONE.to_owned()));
         };
-        let found = file.metadata().map_err(Error::io("look at", &path))?.len();
+        let found = content.size();
         if found != size {
             return Err(self.quarantine(digest, format!("expected {size} bytes, found {found}")));
         }
         let mut hasher = RecordHasher::new(ChunkHash::Sha256);
-        let mut chunk = Vec::new();
-        loop {
-            chunk.clear();
-            (&mut file).take(CHUNK_BYTES).read_to_end(&mut chunk).map_err(Error::io("read", &path))?;
-            if chunk.is_empty() {
-                break;
+        let (mut chunk, mut at) = (Vec::new(), 0);
+        while at < size {
+            let count = CHUNK_BYTES.min(size - at);
+            if !content.read_at(at, usize::try_from(count).unwrap_or_default(), &mut chunk)? {
+                return Err(self.quarantine(digest, format!("it ends after {at} of {size} bytes")));
             }
             hasher.update(&chunk);
+            at += count;
         }
         match hasher.finish() {
             (found, record) if found == *digest => Ok(record),
@@ -68,7 +62,7 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Store;
+    use crate::{Error, Store};
 
     fn open(dir: &std::path::Path, hash: ChunkHash) -> Store {
         Store::open_trusting(dir, OpenMode::ReadWrite, hash).unwrap()

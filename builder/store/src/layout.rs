@@ -14,6 +14,8 @@ use std::{
 const MARKER: &str = "FORMAT";
 /// What the marker says.
 const FORMAT: &str = "anneal store 1";
+/// What it says where the blobs are in a bucket, which a program that knows of none then leaves alone.
+const FORMAT_BUCKET: &str = "anneal store 1, blobs in a bucket";
 /// The longest marker or lock text that is read.
 const TEXT_MAX: u64 = 4096;
 /// Where Linux names the current boot.
@@ -23,6 +25,8 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 #[derive(Debug, Clone)]
 pub(crate) struct Layout {
     pub(crate) dir: PathBuf,
+    /// Whether the blobs are in a bucket.
+    pub(crate) in_bucket: bool,
 }
 
 impl Layout {
@@ -67,17 +71,18 @@ impl Layout {
         self.trees().join(tree.hex())
     }
 
-    /// Makes sure that this is a store, and for a writer that it is complete, locked and clean.
-    pub(crate) fn open(dir: &Path, mode: OpenMode) -> Result<(Self, Option<File>)> {
-        let layout = Self { dir: dir.to_owned() };
+    /// Makes sure that this is a store, and for a writer that it is complete, locked and clean. `in_bucket` is for a new
+    /// one; an old one knows.
+    pub(crate) fn open(dir: &Path, mode: OpenMode, in_bucket: bool) -> Result<(Self, Option<File>)> {
+        let mut layout = Self { dir: dir.to_owned(), in_bucket };
         if mode == OpenMode::ReadOnly {
-            layout.check_marker()?;
+            layout.in_bucket = layout.check_marker()?;
             return Ok((layout, None));
         }
         create_dir(dir)?;
         let is_new = layout.is_new()?;
         if !is_new {
-            layout.check_marker()?;
+            layout.in_bucket = layout.check_marker()?;
         }
         let lock = layout.lock()?;
         if is_new {
@@ -118,7 +123,8 @@ impl Layout {
         Ok(file)
     }
 
-    fn check_marker(&self) -> Result<()> {
+    /// Whether the blobs are in a bucket.
+    fn check_marker(&self) -> Result<bool> {
         let path = self.dir.join(MARKER);
         let mut found = String::new();
         match File::open(&path) {
@@ -128,8 +134,8 @@ impl Layout {
             }
             Err(e) => return Err(Error::io("open", &path)(e)),
         };
-        if found.trim_end() == FORMAT {
-            return Ok(());
+        if [FORMAT, FORMAT_BUCKET].contains(&found.trim_end()) {
+            return Ok(found.trim_end() == FORMAT_BUCKET);
         }
         let found = found.trim_end().chars().take(60).flat_map(char::escape_debug).collect();
         Err(Error::Format { dir: self.dir.clone(), found, known: FORMAT })
@@ -138,7 +144,8 @@ impl Layout {
     /// The marker comes last in an empty directory and first of what matters: what follows it is made again if missing.
     fn create(&self) -> Result<()> {
         let (new, path) = (self.dir.join("FORMAT.new"), self.dir.join(MARKER));
-        fs::write(&new, format!("{FORMAT}\n")).map_err(Error::io("write", &new))?;
+        fs::write(&new, format!("{}\n", if self.in_bucket { FORMAT_BUCKET } else { FORMAT }))
+            .map_err(Error::io("write", &new))?;
         sync(&new)?;
         fs::rename(&new, &path).map_err(Error::io("create", &path))?;
         sync(&self.dir)

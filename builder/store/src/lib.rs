@@ -11,6 +11,7 @@
 //! DIR/quarantine/HEX       what a damaged blob's file held
 //! DIR/tmp/                 unfinished work; emptied when a writer opens
 //! DIR/BALLAST              room that is given up where a full disk is to be collected
+//! DIR/BUCKET               where the blobs are, where they are not in DIR/blobs (backend/place.rs)
 //! DIR/BOOT                 the boot in which `trees` and `modes` were made: they are dropped after a restart
 //! ```
 //!
@@ -25,6 +26,7 @@
 //! One process writes; any number may read beside it, each seeing what was acknowledged when it opened.
 
 mod action;
+mod backend;
 mod backup;
 mod batch;
 mod blob;
@@ -47,6 +49,7 @@ mod writer;
 
 pub use action::{Believes, Differing, FailureRecord, RESULTS_MAX, ResultSurvey};
 pub use anneal_capture::IngestRules;
+pub use backend::{Backend, BucketFault, BucketPlace, Content, Staged};
 pub use backup::{Backed, Backup, Checked, Draft, Forgotten, Generation, Manifest};
 pub use blob::{DAMAGE, FILE_GONE};
 pub use collect::{Collection, Gap, KindSize, Lease, Meaning, Node, Pin, RecordMeaning, Root, Survey, Sweep, Swept};

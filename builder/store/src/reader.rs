@@ -1,17 +1,12 @@
 //! Reading a blob: no byte leaves before its chunk has been compared with the hash that was taken when it came.
 
 use crate::{
-    Error, Result,
+    Content, Error, Result,
     record::{BlobRecord, CHUNK_BYTES},
     store::Inner,
 };
 use anneal_content::BlobDigest;
-use rustix::{
-    buffer::spare_capacity,
-    io::{pread, retry_on_intr},
-};
 use std::{
-    fs::File,
     io::{self, Read},
     sync::Arc,
 };
@@ -24,7 +19,7 @@ pub struct BlobReader {
     store: Arc<Inner>,
     digest: BlobDigest,
     record: BlobRecord,
-    file: File,
+    content: Box<dyn Content>,
     /// The next byte to give, and the end of the range.
     at: u64,
     end: u64,
@@ -41,21 +36,19 @@ impl BlobReader {
         offset: u64,
         len: u64,
     ) -> Result<Self> {
-        let path = store.layout.blob(&digest);
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                return Err(store.quarantine(&digest, crate::blob::FILE_GONE.to_owned()));
-            }
-            Err(e) => return Err(Error::io("open", &path)(e)),
+        let end = offset.saturating_add(len);
+        // whole chunks, because only those can be checked
+        let from = offset / CHUNK_BYTES * CHUNK_BYTES;
+        let until = end.div_ceil(CHUNK_BYTES).saturating_mul(CHUNK_BYTES).min(record.size);
+        let Some(content) = store.backend.open(&digest, from..until)? else {
+            return Err(store.quarantine(&digest, crate::blob::FILE_GONE.to_owned()));
         };
-        let found = file.metadata().map_err(Error::io("look at", &path))?.len();
+        let found = content.size();
         if found != record.size {
             let reason = format!("expected {} bytes, found {found}", record.size);
             return Err(store.quarantine(&digest, reason));
         }
-        let end = offset.saturating_add(len);
-        Ok(Self { store, digest, record, file, at: offset, end, chunk: Vec::new(), loaded: None })
+        Ok(Self { store, digest, record, content, at: offset, end, chunk: Vec::new(), loaded: None })
     }
 
     /// The blob.
@@ -105,12 +98,8 @@ impl BlobReader {
         self.loaded = None;
         let start = index * CHUNK_BYTES;
         let len = CHUNK_BYTES.min(self.record.size.saturating_sub(start));
-        match read_at(&self.file, start, usize::try_from(len).unwrap_or_default(), &mut self.chunk) {
-            Ok(true) => {}
-            Ok(false) => {
-                return Err(self.store.quarantine(&self.digest, format!("it ends in chunk {index}")));
-            }
-            Err(e) => return Err(Error::io("read", &self.store.layout.blob(&self.digest))(e)),
+        if !self.content.read_at(start, usize::try_from(len).unwrap_or_default(), &mut self.chunk)? {
+            return Err(self.store.quarantine(&self.digest, format!("it ends in chunk {index}")));
         }
         if !self.record.has_chunk(index, &self.chunk) {
             let reason = format!("chunk {index} (bytes {start} to {}) has another hash", start + len);
@@ -119,21 +108,6 @@ impl BlobReader {
         self.loaded = Some(index);
         Ok(())
     }
-}
-
-/// Replaces the buffer by the bytes of a file from an offset on; says whether there were as many.
-fn read_at(file: &File, offset: u64, count: usize, buffer: &mut Vec<u8>) -> io::Result<bool> {
-    buffer.clear();
-    buffer.reserve_exact(count);
-    while buffer.len() < count {
-        let at = offset + buffer.len() as u64;
-        // the spare room is not filled with zeros first
-        if retry_on_intr(|| pread(file, spare_capacity(buffer), at))? == 0 {
-            return Ok(false);
-        }
-    }
-    buffer.truncate(count);
-    Ok(true)
 }
 
 /// A part of a chunk; empty where it is not in it, which its callers rule out.
@@ -158,6 +132,7 @@ impl Read for BlobReader {
             }
             Ok(None) => return Ok(0),
             Err(Error::Io { source, .. }) => return Err(source),
+            Err(error @ Error::Bucket(_)) => return Err(io::Error::other(error)),
             Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
         };
         self.at = before + count as u64;

@@ -3,12 +3,11 @@
 //! Nothing here notes that a blob is used, so that reading all of a store keeps nothing in it alive.
 
 use crate::{
-    Error, Result, Store,
+    Result, Store,
     db::{Table, prefix_end},
     record::BlobRecord,
 };
 use anneal_content::BlobDigest;
-use std::{fs, io::ErrorKind};
 
 /// The blobs whose digests begin with one byte: a 256th of the store.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,28 +22,15 @@ impl Store {
     /// The blobs that begin with a byte.
     pub fn part(&self, first: u8) -> Result<Part> {
         // files first: a blob that is put meanwhile has its file before its row
-        let dir = self.inner.layout.blobs().join(format!("{first:02x}"));
-        let mut files = Vec::new();
-        match fs::read_dir(&dir) {
-            Ok(entries) => {
-                for entry in entries {
-                    files.push(entry.map_err(Error::io("list", &dir))?.file_name().into_string().unwrap_or_default());
-                }
-            }
-            Err(e) if e.kind() == ErrorKind::NotFound => {}
-            Err(e) => return Err(Error::io("list", &dir)(e)),
-        }
+        let found = self.inner.backend.list(first)?;
         let mut part = Part::default();
         for row in self.inner.db.rows(Table::Blobs, &[first], prefix_end(&[first]))? {
             let (key, value) = row?;
             let digest = BlobDigest::from_bytes(key.first_chunk::<32>().copied().unwrap_or_default());
             part.recorded.push((digest, BlobRecord::size(&digest, &value)?));
         }
-        let is_recorded = |name: &String| {
-            let digest = format!("sha256:{name}").parse::<BlobDigest>();
-            digest.is_ok_and(|digest| part.recorded.binary_search_by(|(known, _)| known.cmp(&digest)).is_ok())
-        };
-        part.leftovers = files.iter().filter(|name| !is_recorded(name)).count() as u64;
+        let is_recorded = |digest: &BlobDigest| part.recorded.binary_search_by(|(known, _)| known.cmp(digest)).is_ok();
+        part.leftovers = found.iter().filter(|digest| !is_recorded(digest)).count() as u64;
         Ok(part)
     }
 

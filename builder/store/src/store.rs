@@ -1,6 +1,9 @@
 //! The handle: opening, and the state that all parts share.
 
-use crate::{Error, Result, collect::Touches, db::Changes, db::Db, journal::Head, layout::Layout, record::ChunkHash};
+use crate::{
+    Backend, BucketPlace, Error, Result, backend, collect::Touches, db::Changes, db::Db, journal::Head, layout::Layout,
+    record::ChunkHash,
+};
 use anneal_content::TreeDigest;
 use std::{
     collections::BTreeSet,
@@ -37,6 +40,7 @@ pub struct Store {
 pub(crate) struct Inner {
     pub(crate) layout: Layout,
     pub(crate) db: Db,
+    pub(crate) backend: Box<dyn Backend>,
     mode: OpenMode,
     pub(crate) chunk_hash: ChunkHash,
     failed: AtomicBool,
@@ -57,18 +61,31 @@ impl Store {
     /// A writer makes the store if the directory is empty or missing, is alone (a second one gets [`Error::Locked`]),
     /// and removes what an interrupted one left. A reader needs no lock, changes nothing, and sees what was
     /// acknowledged before it opened, also while a writer runs.
+    ///
+    /// A new store keeps its blobs in `dir`; one that was made otherwise knows where they are.
     pub fn open(dir: &Path, mode: OpenMode) -> Result<Self> {
         Self::open_trusting(dir, mode, ChunkHash::default())
     }
 
     /// The same with a choice of what vouches for the chunks of blobs: with SHA-256 no other hash is trusted.
     pub fn open_trusting(dir: &Path, mode: OpenMode, chunk_hash: ChunkHash) -> Result<Self> {
-        let (layout, lock) = Layout::open(dir, mode)?;
+        Self::open_with(dir, mode, chunk_hash, None)
+    }
+
+    /// Opens the store in `dir` for writing, which keeps its blobs in a bucket. The bucket may have moved since.
+    pub fn open_in_bucket(dir: &Path, chunk_hash: ChunkHash, bucket: &BucketPlace) -> Result<Self> {
+        Self::open_with(dir, OpenMode::ReadWrite, chunk_hash, Some(bucket))
+    }
+
+    fn open_with(dir: &Path, mode: OpenMode, chunk_hash: ChunkHash, bucket: Option<&BucketPlace>) -> Result<Self> {
+        let (layout, lock) = Layout::open(dir, mode, bucket.is_some())?;
         let db = Db::open(&layout.db(), mode)?;
+        let backend = backend::open(&layout, &db, mode, bucket)?;
         let head = Head::open(&layout, &db, mode)?;
         let inner = Inner {
             layout,
             db,
+            backend,
             mode,
             chunk_hash,
             failed: AtomicBool::new(false),
@@ -97,6 +114,11 @@ impl Store {
     /// The store's directory.
     pub fn dir(&self) -> &Path {
         &self.inner.layout.dir
+    }
+
+    /// Where the bytes of blobs are.
+    pub fn backend(&self) -> &dyn Backend {
+        &*self.inner.backend
     }
 
     /// Whether this handle may write.
@@ -149,6 +171,11 @@ impl Inner {
             tracing::error!(%error, store = %self.layout.dir.display(), "the store takes no more writes");
         }
         result
+    }
+
+    /// No more writes where a sync failed; what a backend merely refused leaves no doubt.
+    pub(crate) fn poison_unsynced<T>(&self, result: Result<T>) -> Result<T> {
+        if matches!(result, Err(Error::Sync { .. })) { self.poison(result) } else { result }
     }
 
     /// Writes to the database, synced.

@@ -5,7 +5,8 @@
 //! read and checked before it is linked. The directories are not synced: those of an earlier boot are dropped at open.
 
 use crate::{
-    Error, OpenMode, Result, Store,
+    Content, Error, OpenMode, Result, Store,
+    backend::FileContent,
     batch::{create, finish},
     collect::Node,
     layout::{create_dir, remove_tree},
@@ -17,9 +18,9 @@ use anneal_content::{BlobDigest, Entry, EntryKind, TreeDigest};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 use std::{
     collections::BTreeMap,
-    fs::{self, File, Permissions},
-    io::{self, Write as _},
-    os::unix::fs::{FileExt as _, PermissionsExt as _},
+    fs::{self, Permissions},
+    io::Write as _,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -135,26 +136,25 @@ impl Inner {
 
     /// An inode with the blob's bytes, checked, and the mode.
     fn source(&self, digest: &BlobDigest, record: &BlobRecord, mode: u32) -> Result<PathBuf> {
-        let blob = self.layout.blob(digest);
-        if mode_of(&blob).is_ok_and(|found| found == mode) {
-            check(&blob, record, |_| Ok(())).map_err(|wrong| self.wrong(digest, &blob, wrong))?;
+        if let Some(blob) = self.backend.inode(digest)
+            && mode_of(&blob).is_ok_and(|found| found == mode)
+        {
+            self.check_blob(digest, record, |_| Ok(())).map_err(|wrong| self.wrong(digest, wrong))?;
             return Ok(blob);
         }
         let other = self.layout.moded(digest, mode);
-        match check(&other, record, |_| Ok(())) {
-            Ok(()) if mode_of(&other)? == mode => Ok(other),
-            Ok(()) | Err(Wrong::Content(_)) => self.copy_with_mode(digest, record, mode),
-            // none yet, or one that its mode keeps us from reading
-            Err(Wrong::Io(_)) => self.copy_with_mode(digest, record, mode),
-        }
+        // none yet, a wrong one, or one that its mode keeps us from reading, is made anew
+        let found = FileContent::open(other.clone()).ok().flatten();
+        let is_right = found.is_some_and(|mut found| check(&mut found, record, |_| Ok(())).is_ok());
+        if is_right && mode_of(&other)? == mode { Ok(other) } else { self.copy_with_mode(digest, record, mode) }
     }
 
     fn copy_with_mode(&self, digest: &BlobDigest, record: &BlobRecord, mode: u32) -> Result<PathBuf> {
-        let (blob, path, temporary) = (self.layout.blob(digest), self.layout.moded(digest, mode), self.temporary());
+        let (path, temporary) = (self.layout.moded(digest, mode), self.temporary());
         self.may_write(&path, record.size)?;
         let mut file = create(&temporary)?;
-        let copied =
-            check(&blob, record, |chunk| file.write_all(chunk)).map_err(|wrong| self.wrong(digest, &blob, wrong));
+        let write = |chunk: &[u8]| file.write_all(chunk).map_err(Error::io("write", &temporary));
+        let copied = self.check_blob(digest, record, write).map_err(|wrong| self.wrong(digest, wrong));
         let placed = copied.and_then(|()| finish(&file, &temporary, mode)).and_then(|()| {
             path.parent().map_or(Ok(()), create_dir)?;
             fs::rename(&temporary, &path).map_err(Error::io("rename into place", &path))
@@ -165,43 +165,54 @@ impl Inner {
         placed.map(|()| path)
     }
 
-    fn wrong(&self, digest: &BlobDigest, path: &Path, wrong: Wrong) -> Error {
+    fn wrong(&self, digest: &BlobDigest, wrong: Wrong) -> Error {
         match wrong {
             Wrong::Content(reason) => self.quarantine(digest, reason),
-            Wrong::Io(e) if e.kind() == io::ErrorKind::NotFound => {
-                self.quarantine(digest, "its file is gone".to_owned())
-            }
-            Wrong::Io(e) => Error::io("copy", path)(e),
+            Wrong::Absent => self.quarantine(digest, crate::blob::FILE_GONE.to_owned()),
+            Wrong::Unread(error) => error,
         }
+    }
+
+    /// Reads a blob where it is kept; each chunk goes on only when it is right.
+    pub(crate) fn check_blob(
+        &self,
+        digest: &BlobDigest,
+        record: &BlobRecord,
+        then: impl FnMut(&[u8]) -> Result<()>,
+    ) -> std::result::Result<(), Wrong> {
+        let opened = self.backend.open(digest, 0..record.size).map_err(Wrong::Unread)?;
+        check(&mut *opened.ok_or(Wrong::Absent)?, record, then)
     }
 }
 
-/// Why a file could not be checked or copied.
+/// Why content could not be checked or copied.
 pub(crate) enum Wrong {
+    Absent,
     Content(String),
-    Io(io::Error),
+    Unread(Error),
 }
 
-/// Reads a file that must hold a blob's bytes; each chunk goes on only when it is right.
-pub(crate) fn check(
-    path: &Path,
+/// Reads what must be a blob's bytes; each chunk goes on only when it is right.
+fn check(
+    content: &mut dyn Content,
     record: &BlobRecord,
-    mut then: impl FnMut(&[u8]) -> io::Result<()>,
+    mut then: impl FnMut(&[u8]) -> Result<()>,
 ) -> std::result::Result<(), Wrong> {
-    let file = File::open(path).map_err(Wrong::Io)?;
-    let found = file.metadata().map_err(Wrong::Io)?.len();
+    let found = content.size();
     if found != record.size {
         return Err(Wrong::Content(format!("expected {} bytes, found {found}", record.size)));
     }
     let mut chunk = Vec::new();
     for index in 0..record.chunks.len() as u64 {
         let start = index * CHUNK_BYTES;
-        chunk.resize(usize::try_from(CHUNK_BYTES.min(record.size - start)).unwrap_or_default(), 0);
-        file.read_exact_at(&mut chunk, start).map_err(Wrong::Io)?;
+        let count = usize::try_from(CHUNK_BYTES.min(record.size - start)).unwrap_or_default();
+        if !content.read_at(start, count, &mut chunk).map_err(Wrong::Unread)? {
+            return Err(Wrong::Content(format!("it ends in chunk {index}")));
+        }
         if !record.has_chunk(index, &chunk) {
             return Err(Wrong::Content(format!("chunk {index} (from byte {start}) has another hash")));
         }
-        then(&chunk).map_err(Wrong::Io)?;
+        then(&chunk).map_err(Wrong::Unread)?;
     }
     Ok(())
 }

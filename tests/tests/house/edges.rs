@@ -50,7 +50,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("rocksdb", &["store", "index"]),
     ("tokio", &["registry", "anneal"]),
     ("axum", &["registry", "anneal"]),
-    ("ureq", &["fetch", "anneal"]),
+    ("ureq", &["fetch", "store", "anneal"]),
     ("libc", &["sandbox", "sandbox-init", "attack-program"]),
     ("anyhow", &["anneal"]),
 ];

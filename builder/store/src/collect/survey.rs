@@ -3,10 +3,7 @@
 use super::{Collection, Gap, Meaning, Node, Root, mark::Mark};
 use crate::{Result, action::decode_failure, db::Table, record::BlobRecord};
 use anneal_content::{ActionDigest, ActionResult, BlobDigest};
-use std::{
-    collections::BTreeMap,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::BTreeMap, time::Duration};
 
 /// How much there is of a kind of thing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -105,23 +102,12 @@ impl Collection {
             }
         }
         mark.hold_all(&young, "young", why.clone(), follow);
-        let loose = mark.blobs().filter(|digest| !mark.keeps(&Node::Blob(*digest)));
-        let is_young = |digest: &BlobDigest| self.came_ms(digest).is_some_and(|came_ms| came_ms > since_ms);
-        let young: Vec<Node> = loose.filter(is_young).map(Node::Blob).collect();
+        let loose: Vec<_> = mark.blobs().filter(|digest| !mark.keeps(&Node::Blob(*digest))).collect();
+        let came_ms = self.store.inner.backend.came_ms(&loose)?;
+        let young = loose.iter().zip(&came_ms).filter(|(_, came_ms)| came_ms.is_some_and(|came_ms| came_ms > since_ms));
+        let young: Vec<Node> = young.map(|(digest, _)| Node::Blob(*digest)).collect();
         mark.hold_all(&young, "young", why, follow);
         Ok(())
-    }
-
-    /// When a blob's file came, by the file system; `None` where there is no file.
-    fn came_ms(&self, digest: &BlobDigest) -> Option<u64> {
-        let metadata = std::fs::symlink_metadata(self.store.inner.layout.blob(digest)).ok()?;
-        let changed = || {
-            use std::os::unix::fs::MetadataExt as _;
-            UNIX_EPOCH + Duration::from_secs(u64::try_from(metadata.ctime()).unwrap_or_default())
-        };
-        let came: SystemTime = metadata.created().unwrap_or_else(|_| changed());
-        let since = came.duration_since(UNIX_EPOCH).unwrap_or_default();
-        u64::try_from(since.as_millis()).ok()
     }
 }
 

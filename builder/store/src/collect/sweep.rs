@@ -8,8 +8,9 @@ use super::{COLLECTED, Collection, Meaning, Node, Survey};
 use crate::{
     Error, Result,
     action::decode_failure,
+    backend::{digests_in, move_away},
     db::{Changes, Table},
-    layout::{create_dir, remove_tree},
+    layout::remove_tree,
 };
 use anneal_content::{ActionDigest, BlobDigest};
 use std::{
@@ -64,6 +65,15 @@ struct Doomed {
     node: Node,
     bytes: u64,
     row: Option<(Table, Vec<u8>)>,
+}
+
+/// Where bytes may be that no row names.
+enum Place {
+    /// The blobs that begin with a byte.
+    Blobs(u8),
+    /// A folder of inodes of another mode.
+    Modes(PathBuf),
+    Trees,
 }
 
 impl Collection {
@@ -132,7 +142,9 @@ impl Collection {
         let written = self.delete_rows(&gone, how.remember, survey.now_ms);
         let moved = written.and_then(|()| {
             let blobs = gone.iter().filter(|doomed| doomed.row.is_none());
-            blobs.filter_map(|doomed| as_blob(&doomed.node)).try_for_each(|digest| self.move_files(&digest, dir))
+            let digests: Vec<_> = blobs.filter_map(|doomed| as_blob(&doomed.node)).collect();
+            self.store.inner.backend.take_away(&digests, dir)?;
+            digests.iter().try_for_each(|digest| self.move_files(digest, dir))
         });
         self.lease.touches().absolve();
         swept.waited(begun.elapsed());
@@ -205,15 +217,19 @@ impl Collection {
         self.store.inner.write_db(changes)
     }
 
-    /// Files of blobs that no row names, inodes of other modes, and directories made of trees.
+    /// Bytes of blobs that no row names, inodes of other modes, and directories made of trees.
     fn sweep_files(&self, survey: &mut Survey, how: &Sweep<'_>, dir: &Path, swept: &mut Swept) -> Result<()> {
         let layout = &self.store.inner.layout;
-        let mut folders: Vec<(PathBuf, bool)> = subfolders(&layout.blobs())?.map(|path| (path, false)).collect();
-        folders.extend(subfolders(&layout.modes())?.map(|path| (path, false)));
-        folders.push((layout.trees(), true));
-        for (folder, is_trees) in folders {
-            let loose: Vec<Node> =
-                digests_in(&folder)?.into_iter().map(Node::Blob).filter(|node| !survey.mark.keeps(node)).collect();
+        let mut places: Vec<Place> = (0..=u8::MAX).map(Place::Blobs).collect();
+        places.extend(subfolders(&layout.modes())?.map(Place::Modes));
+        places.push(Place::Trees);
+        for place in &places {
+            let found = match place {
+                Place::Blobs(first) => self.store.inner.backend.list(*first)?,
+                Place::Modes(folder) => digests_in(folder)?,
+                Place::Trees => digests_in(&layout.trees())?,
+            };
+            let loose: Vec<Node> = found.into_iter().map(Node::Blob).filter(|node| !survey.mark.keeps(node)).collect();
             for batch in loose.chunks(BATCH) {
                 if (how.stop)() {
                     swept.stopped = true;
@@ -221,33 +237,43 @@ impl Collection {
                 }
                 let condemned = self.condemn(survey, how.meaning, batch)?;
                 let begun = Instant::now();
-                let moved = self.move_unnamed(&folder, is_trees, &condemned, dir);
+                let moved = self.move_unnamed(place, &condemned, dir);
                 self.lease.touches().absolve();
                 swept.waited(begun.elapsed());
                 let moved = moved?;
-                *(if is_trees { &mut swept.directories } else { &mut swept.leftovers }) += moved;
+                *(if matches!(place, Place::Trees) { &mut swept.directories } else { &mut swept.leftovers }) += moved;
                 remove_tree(dir)?;
             }
         }
         Ok(())
     }
 
-    fn move_unnamed(&self, folder: &Path, is_trees: bool, condemned: &HashSet<Node>, dir: &Path) -> Result<u64> {
-        let mut moved = 0;
+    fn move_unnamed(&self, place: &Place, condemned: &HashSet<Node>, dir: &Path) -> Result<u64> {
+        let inner = &self.store.inner;
+        let mut going = Vec::new();
         for node in condemned {
             let digest = BlobDigest::from_bytes(*node.bytes());
             // a directory of a tree is made again at need; a file whose blob came meanwhile is not ours
-            if is_trees || !self.store.inner.db.contains(Table::Blobs, digest.as_bytes())? {
-                moved += u64::from(move_away(&folder.join(digest.hex()), dir)?);
+            if matches!(place, Place::Trees) || !inner.db.contains(Table::Blobs, digest.as_bytes())? {
+                going.push(digest);
             }
+        }
+        let trees = inner.layout.trees();
+        let folder = match place {
+            Place::Blobs(_) => return inner.backend.take_away(&going, dir),
+            Place::Modes(folder) => folder,
+            Place::Trees => &trees,
+        };
+        let mut moved = 0;
+        for digest in going {
+            moved += u64::from(move_away(&folder.join(digest.hex()), dir)?);
         }
         Ok(moved)
     }
 
-    /// A blob's file, its inodes of other modes, and the directory made of it where it is a tree.
+    /// A blob's inodes of other modes, and the directory made of it where it is a tree.
     fn move_files(&self, digest: &BlobDigest, dir: &Path) -> Result<()> {
         let layout = &self.store.inner.layout;
-        move_away(&layout.blob(digest), dir)?;
         for mode in subfolders(&layout.modes())? {
             move_away(&mode.join(digest.hex()), dir)?;
         }
@@ -268,33 +294,10 @@ fn as_blob(node: &Node) -> Option<BlobDigest> {
     }
 }
 
-/// Moves something out of sight; says whether it was there.
-fn move_away(path: &Path, dir: &Path) -> Result<bool> {
-    if fs::symlink_metadata(path).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound) {
-        return Ok(false);
-    }
-    create_dir(dir)?;
-    let folder = path.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    fs::rename(path, dir.join(format!("{folder}-{name}"))).map_err(Error::io("move away", path))?;
-    Ok(true)
-}
-
 fn subfolders(dir: &Path) -> Result<impl Iterator<Item = PathBuf> + use<>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).map_err(Error::io("list", dir))? {
         found.push(entry.map_err(Error::io("list", dir))?.path());
     }
     Ok(found.into_iter().filter(|path| path.is_dir()))
-}
-
-/// The digests that name the entries of a folder; what is named otherwise is not ours.
-fn digests_in(folder: &Path) -> Result<Vec<BlobDigest>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).map_err(Error::io("list", folder))? {
-        let name = entry.map_err(Error::io("list", folder))?.file_name();
-        found.extend(name.to_str().and_then(|hex| format!("sha256:{hex}").parse::<BlobDigest>().ok()));
-    }
-    found.sort();
-    Ok(found)
 }
