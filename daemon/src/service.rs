@@ -76,12 +76,21 @@ pub(crate) fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// The store of the state directory, for writing.
+fn open_store(settings: &Settings) -> Result<Store> {
+    let (dir, chunk_hash) = (settings.state.join("store"), settings.chunk_hash());
+    Ok(match &settings.bucket {
+        Some(bucket) => Store::open_in_bucket(&dir, chunk_hash, bucket)?,
+        None => Store::open_trusting(&dir, OpenMode::ReadWrite, chunk_hash)?,
+    })
+}
+
 impl Service {
     /// Opens a state directory, folds the journal, reads the catalogue.
     pub(crate) fn open(settings: Settings) -> Result<Arc<Self>> {
         let dir = &settings.state;
         std::fs::create_dir_all(dir).map_err(io("create", dir))?;
-        let store = Store::open_trusting(&dir.join("store"), OpenMode::ReadWrite, settings.chunk_hash())?;
+        let store = open_store(&settings)?;
         let state = fold(&store)?;
         // The lock on the store is held, so what an earlier daemon left behind is nobody's.
         let work_dir = dir.join("work");

@@ -7,14 +7,18 @@
 //! keep-published = "forever"          # or { days = 365 }, or { releases = 10 }
 //! [keep-published-of]
 //! nginx = { releases = 5 }
+//! [blobs]                             # settings/blobs.rs
+//! bucket = "anneal"
 //! [mirrors]
 //! debian = ["https://mirror.example/debian"]
 //! ```
 
+mod blobs;
+
 use crate::error::{Error, Result, io};
 use anneal_content::ImageName;
 use anneal_ledger::{Keep, KeepPublished};
-use anneal_store::ChunkHash;
+use anneal_store::{BucketPlace, ChunkHash};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -46,6 +50,8 @@ struct File {
     scrub_days: Option<u64>,
     scrub_mib_a_second: Option<u64>,
     fips: Option<bool>,
+    #[serde(default)]
+    blobs: blobs::Blobs,
     #[serde(default)]
     mirrors: BTreeMap<String, Vec<String>>,
 }
@@ -125,6 +131,8 @@ pub(crate) struct Settings {
     pub(crate) scrub_mib_a_second: u64,
     /// Whether nothing but SHA-256 vouches for what is read.
     pub(crate) fips: bool,
+    /// Where blobs are, where that is not the state directory.
+    pub(crate) bucket: Option<BucketPlace>,
     pub(crate) mirrors: BTreeMap<String, Vec<String>>,
     pub(crate) server: Option<PathBuf>,
     /// Name, value, origin: for `config show`.
@@ -172,7 +180,7 @@ impl Resolver<'_> {
         show: impl Fn(&T) -> String,
         parse: impl Fn(&str) -> Option<T>,
     ) -> Result<T> {
-        let variable = format!("ANNEAL_{}", name.to_uppercase().replace('-', "_"));
+        let variable = format!("ANNEAL_{}", name.to_uppercase().replace(['-', '.'], "_"));
         let (value, origin) = if let Some(value) = flag {
             (value, Origin::Flag)
         } else if let Some(text) = self.surroundings.variables.get(&variable) {
@@ -267,6 +275,7 @@ impl Settings {
         let scrub_mib_a_second =
             resolver.pick("scrub-mib-a-second", None, file.scrub_mib_a_second, 32, u64::to_string, seconds)?;
         let fips = resolver.pick("fips", None, file.fips, false, bool::to_string, |t| t.parse().ok())?;
+        let bucket = resolver.bucket(file.blobs)?;
         let server = flags.server.clone().or_else(|| surroundings.variables.get("ANNEAL_SERVER").map(PathBuf::from));
         Ok(Self {
             state,
@@ -287,6 +296,7 @@ impl Settings {
             scrub_days,
             scrub_mib_a_second,
             fips,
+            bucket,
             mirrors: file.mirrors,
             server,
             shown: resolver.shown,

@@ -10,6 +10,7 @@ use crate::{
 };
 use anneal_fetch::{CoordinateKind, FetchConfig};
 use anneal_sandbox::self_check;
+use anneal_store::{OpenMode, Store};
 use serde::Serialize;
 use std::{
     collections::BTreeSet,
@@ -119,11 +120,29 @@ fn state(settings: &Settings) -> Vec<Item> {
     vec![
         Item::needed("state", may_write, dir.display().to_string(), "run as its owner, or name another with --state"),
         Item::needed("disk", free >= FREE_BYTES_MIN, room, "make room: builds need a few gigabytes"),
+        blobs(settings),
         match answers {
             Ok(socket) => Item::useful("daemon", true, format!("listens at {socket}"), ""),
             Err(error) => Item::useful("daemon", false, error.chain(), "start one with `anneal daemon`"),
         },
     ]
+}
+
+/// Where the bytes of blobs are, and whether that can be read.
+fn blobs(settings: &Settings) -> Item {
+    let dir = settings.state.join("store");
+    let store = match Store::open_trusting(&dir, OpenMode::ReadOnly, settings.chunk_hash()) {
+        Err(anneal_store::Error::Absent { .. }) => {
+            let place = settings.bucket.as_ref().map_or_else(|| "the state directory".to_owned(), ToString::to_string);
+            return Item::needed("blobs", true, format!("no store yet; they will be in {place}"), "");
+        }
+        opened => opened,
+    };
+    // some answer is enough: what is there is scrubbing's business
+    match store.and_then(|store| store.backend().list(0).map(|_| store.backend().name())) {
+        Ok(name) => Item::needed("blobs", true, name, ""),
+        Err(error) => Item::needed("blobs", false, Error::from(error).chain(), "see what it says"),
+    }
 }
 
 /// The catalogue, the lock, and the ways to what they name.

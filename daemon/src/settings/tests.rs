@@ -53,3 +53,23 @@ fn a_variable_that_is_no_number_is_named() {
     let refused = Settings::resolve(&Flags::default(), &surroundings(&[("ANNEAL_JOBS", "many")])).unwrap_err();
     assert_eq!(refused.to_string(), "ANNEAL_JOBS is `many`, which is not a value for jobs");
 }
+
+#[test]
+fn a_bucket_is_named_in_the_file_or_by_variables_and_needs_a_server() {
+    let refused = Settings::resolve(&Flags::default(), &surroundings(&[("ANNEAL_BLOBS_BUCKET", "b")])).unwrap_err();
+    assert!(refused.to_string().contains("blobs.endpoint"), "{refused}");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("config.toml");
+    std::fs::write(&path, "[blobs]\nbucket = \"b\"\nendpoint = \"https://s3.example\"\ncredentials = \"secret\"")
+        .unwrap();
+    let flags = Flags { config: Some(path.clone()), ..Flags::default() };
+    let settings = Settings::resolve(&flags, &surroundings(&[("ANNEAL_BLOBS_PREFIX", "p")])).unwrap();
+    let bucket = settings.bucket.unwrap();
+    assert_eq!((bucket.region.as_str(), bucket.prefix.as_str()), ("us-east-1", "p"));
+    assert_eq!(bucket.credentials, Some(PathBuf::from("/secret")));
+    let shown = settings.shown.iter().find(|shown| shown.0 == "blobs.bucket").unwrap();
+    assert_eq!((shown.1.as_str(), &shown.2), ("b", &Origin::File(path.clone())));
+    std::fs::write(&path, "[blobs]\nname = \"b\"").unwrap();
+    Settings::resolve(&flags, &surroundings(&[])).unwrap_err();
+    assert_eq!(Settings::resolve(&Flags::default(), &surroundings(&[])).unwrap().bucket, None);
+}

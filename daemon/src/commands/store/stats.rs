@@ -47,6 +47,7 @@ fn text(store: &Store, told: &Told) -> String {
     let mut line = |name: &str, value: String| {
         let _ = writeln!(text, "  {name:20} {value}");
     };
+    line("blobs are in", store.backend().name());
     line("blobs", format!("{} ({})", stats.blobs, human_bytes(stats.blob_bytes)));
     for (kind, size) in kinds.iter().flatten() {
         line(&format!("  {kind}"), format!("{} ({})", size.blobs, human_bytes(size.bytes)));
