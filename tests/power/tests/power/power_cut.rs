@@ -2,13 +2,16 @@
 //!
 //! The scenario is played once on a disk that writes down what it is told; at each acknowledgement it is noted how far the
 //! disk had come. Then, for many cuts, what the cut leaves is mounted (the file system replays its journal), and the store
-//! is opened and read whole. Cuts are, in this order of importance:
+//! is opened and read whole.
 //!
 //! ```text
-//! at each acknowledgement       with nothing, with all, and with some of what was not flushed
-//! before each flush             the same; a sample of them where not everything is tried
-//! anywhere                      some of what was not flushed, as a seed says
+//!                               a sample              ANNEAL_FULL
+//! at an acknowledgement         every third, nothing  all, with nothing and with everything that was not flushed
+//! before a flush                by chance             the same
+//! the prefixes of the log       -                     all
+//! some of what was not flushed  20 by chance          1000 by chance
 //! ```
+//! `ANNEAL_SEED` repeats what chance chose; the kernel, whose writes it chooses from, has a will of its own.
 
 use crate::{is_full, prepare, scenario, seed};
 use anneal_power::{
