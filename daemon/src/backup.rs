@@ -15,7 +15,7 @@ use crate::{
 use anneal_api::BackupRequest;
 use anneal_attest::{BackupSeal, Checkpoint, Keyring, Note, PublicKey, RestoreRecord, Role, SecretKey, sign_note};
 use anneal_ledger::{Event, Record};
-use anneal_store::{Backed, Backup, ChunkHash, Forgotten, Generation, OpenMode, Store};
+use anneal_store::{Backed, Backup, BucketPlace, ChunkHash, Forgotten, Generation, OpenMode, Store};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeSet,
@@ -90,6 +90,8 @@ pub(crate) struct Restore<'a> {
     pub(crate) from: &'a Path,
     pub(crate) generation: Option<u64>,
     pub(crate) state: &'a Path,
+    /// Where the blobs go, where not there.
+    pub(crate) bucket: Option<&'a BucketPlace>,
     pub(crate) keys: Option<&'a Path>,
     pub(crate) new_keys: bool,
     pub(crate) chunk_hash: ChunkHash,
@@ -123,7 +125,10 @@ impl Restore<'_> {
         let keys = self.chosen_keys()?;
         let seal = keys.as_ref().map(|(keys, _)| verified_seal(&generation, keys.log.public())).transpose()?;
         let restoring = self.state.join(RESTORING);
-        let store = backup.restore(&generation, &restoring, self.chunk_hash)?;
+        let store = match self.bucket {
+            None => backup.restore(&generation, &restoring, self.chunk_hash)?,
+            Some(bucket) => backup.restore_in_bucket(&generation, &restoring, self.chunk_hash, bucket)?,
+        };
         let mut state = fold(&store)?;
         let keys = match keys {
             Some((keys, dir)) => {

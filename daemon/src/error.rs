@@ -80,6 +80,7 @@ impl Error {
         match self {
             Self::No(_) => 1,
             Self::Unreachable(_) => 3,
+            Self::Store(anneal_store::Error::Bucket(fault)) if !fault.is_sure() => 3,
             Self::Internal(_) | Self::Content(_) | Self::Plan(_) => 4,
             Self::Refused(_) | Self::Builder(_) => 1,
             _ => 2,

@@ -90,6 +90,8 @@ fn weed(path: &std::path::Path, port: u16, dir: &std::path::Path) -> Command {
     fs::write(&config, identities).unwrap();
     let mut command = ended_with_us();
     command.arg(path).args(["server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", "-filer"]);
+    // nothing that is not asked for, and no word to anybody
+    command.args(["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]);
     command.arg(format!("-s3.port={port}")).arg(format!("-dir={}", dir.display()));
     for part in ["master", "volume", "filer"] {
         let port = free_port();

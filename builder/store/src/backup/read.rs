@@ -2,7 +2,7 @@
 
 use super::{MANIFEST_BYTES_MAX, Manifest, part, pool::Pool};
 use crate::{
-    Error, OpenMode, Result, Store,
+    BucketPlace, Error, OpenMode, Result, Store,
     batch::Batch,
     db::{Changes, Row, Table},
     record::ChunkHash,
@@ -120,11 +120,35 @@ impl Backup {
     /// Makes a store of a generation in a directory that is not there yet. Every blob is hashed on its way, and the
     /// journal's chain is computed anew and held against the manifest's.
     pub fn restore(&self, generation: &Generation, dir: &Path, chunk_hash: ChunkHash) -> Result<Store> {
+        self.restore_with(generation, dir, chunk_hash, None)
+    }
+
+    /// The same, with the blobs in a bucket where no store has its own.
+    pub fn restore_in_bucket(
+        &self,
+        generation: &Generation,
+        dir: &Path,
+        chunk_hash: ChunkHash,
+        bucket: &BucketPlace,
+    ) -> Result<Store> {
+        self.restore_with(generation, dir, chunk_hash, Some(bucket))
+    }
+
+    fn restore_with(
+        &self,
+        generation: &Generation,
+        dir: &Path,
+        chunk_hash: ChunkHash,
+        bucket: Option<&BucketPlace>,
+    ) -> Result<Store> {
         if dir.exists() {
             return Err(Error::NotEmpty { dir: dir.to_owned() });
         }
         let manifest = &generation.manifest;
-        let store = Store::open_trusting(dir, OpenMode::ReadWrite, chunk_hash)?;
+        let store = match bucket {
+            None => Store::open_trusting(dir, OpenMode::ReadWrite, chunk_hash)?,
+            Some(bucket) => Store::open_in_bucket(dir, chunk_hash, bucket)?,
+        };
         self.restore_blobs(&store, manifest)?;
         for (table, parts) in [
             (Table::Results, &manifest.results),

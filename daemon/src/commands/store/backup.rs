@@ -181,6 +181,7 @@ pub(super) fn restore(args: &RestoreArgs, settings: &Settings, output: &Output) 
         from: &args.dir,
         generation: args.generation,
         state: &settings.state,
+        bucket: settings.bucket.as_ref(),
         keys: args.keys.as_deref(),
         new_keys: args.new_keys,
         chunk_hash: settings.chunk_hash(),

@@ -47,7 +47,7 @@ impl BucketFault {
         let said = if code.is_empty() { String::new() } else { format!(" {code}") };
         let wrong = format!("cannot {doing}: the server answered {status}{said}");
         let next = advice(status, code);
-        let is_sure = !(status >= 500 || status == 429 || status == 409);
+        let is_sure = status == 501 || !(status >= 500 || status == 429 || status == 409);
         Error::Bucket(Box::new(Self { place: place.to_string(), wrong, next, is_sure }))
     }
 }
@@ -62,6 +62,7 @@ fn advice(status: u16, code: &str) -> &'static str {
         (_, "XAmzContentSHA256Mismatch" | "BadDigest") => "something between here and the server changes bytes",
         (401 | 403, _) => "check the credentials, and that they may read, write, list and delete in this bucket",
         (404, _) => "somebody else changes this bucket; find out who",
+        (501, _) => "use a server that honours conditional writes",
         (507, _) => "make room on the server",
         (429 | 500.., _) => "try again when the server is well",
         _ => "check that the server speaks S3",
