@@ -8,7 +8,7 @@ use std::{
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
     path::PathBuf,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     sync::OnceLock,
     thread,
     time::{Duration, Instant},
@@ -31,7 +31,7 @@ pub(crate) struct Server {
     /// The header with which a request that is not the store's is let through.
     pass: &'static str,
     // when this process ends, however it does, the pipe closes and the server is ended
-    _life: std::process::ChildStdin,
+    child: Child,
     _dir: tempfile::TempDir,
 }
 
@@ -106,14 +106,22 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It ends with its input.
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
 impl Server {
     fn start(name: &'static str, pass: &'static str, command: impl FnOnce(u16, &std::path::Path) -> Command) -> Self {
         let (port, dir) = (free_port(), tempfile::tempdir().unwrap());
         let log = fs::File::create(dir.path().join("log")).unwrap();
         let mut command = command(port, dir.path());
         let command = command.stdin(Stdio::piped()).stdout(log.try_clone().unwrap()).stderr(log);
-        let mut child = command.spawn().unwrap();
-        let server = Self { name, port, pass, _life: child.stdin.take().unwrap(), _dir: dir };
+        let child = command.spawn().unwrap();
+        let server = Self { name, port, pass, child, _dir: dir };
         let begun = Instant::now();
         while server.try_ask("PUT", BUCKET, b"") != Some(200) {
             let log = fs::read_to_string(server._dir.path().join("log")).unwrap_or_default();
