@@ -154,8 +154,10 @@ impl Meter {
     /// Makes the outputs the launcher's again, once every process is dead. Returns paths of what is not, because it would
     /// lose its set-id bits by that.
     pub(super) fn give_back(&mut self) -> io::Result<Vec<String>> {
-        let Some(Entrusted { users, steward, .. }) = self.entrusted.take() else { return Ok(Vec::new()) };
-        let given = steward.reclaim(users).or_else(|error| {
+        let Some(Entrusted { users, steward, asked }) = self.entrusted.take() else { return Ok(Vec::new()) };
+        // What it is still walking for nobody wants to know any more, but it answers in order.
+        let heard = asked.map_or(Ok(()), |_| steward.measured().map(drop));
+        let given = heard.and_then(|()| steward.reclaim(users)).or_else(|error| {
             tracing::debug!(%error, "a steward could not give outputs back; another one tries");
             self.steward(users).map_err(io::Error::other)?.reclaim(users)
         });
