@@ -4,7 +4,7 @@ use crate::{
     BlobReader, BlobWriter, Error, Result, Store,
     batch::Batch,
     collect::Node,
-    db::{Changes, Table},
+    db::Table,
     record::BlobRecord,
     store::Inner,
     tree::{FILE_MODE, Wrong},
@@ -123,14 +123,9 @@ impl Inner {
             _ => {}
         }
         tracing::error!(%digest, reason, "a blob is damaged");
-        let mut changes = Changes::default();
-        changes.delete(Table::Blobs, *digest.as_bytes());
-        changes.put(Table::Records, format!("{DAMAGE}\0{}", digest.hex()), reason.clone());
         // a reader only reports; and where this fails, every read finds the damage again
-        if self.write_db(changes).is_ok()
-            && let Err(error) = self.backend.set_aside(digest, &self.layout.quarantine().join(digest.hex()))
-        {
-            tracing::warn!(%digest, %error, "a damaged blob stays in its place, without a record");
+        if let Err(error) = self.take_out(digest, &reason) {
+            tracing::debug!(%digest, %error, "a damaged blob stays in its place");
         }
         Error::Damaged { digest: *digest, reason }
     }

@@ -11,15 +11,20 @@
 //! Kinds of records that the store itself writes: `damage` (how a blob was damaged), `pin` (what a human keeps, and why),
 //! `collected` (when a blob was collected that something names for ever).
 //!
+//! The engine checks a checksum with every block that it reads, of tables, of their list and of its log. Its log is replayed
+//! up to the first record that does not check (its mode "point in time"), and `extent.rs` knows whether that is far enough.
+//!
 //! Every write is synced before it returns. A write that fails leaves the engine in a state that must not be written
 //! to again, so the caller poisons the store.
 
-use crate::{DatabaseFault, Error, OpenMode, Result};
+use crate::{DatabaseFault, Error, OpenMode, Result, engine_log};
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, Direction, IteratorMode, LogLevel,
-    Options, ReadOptions, WriteBatch, WriteOptions,
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction, IteratorMode,
+    LogLevel, Options, ReadOptions, WriteBatch, WriteOptions,
 };
 use std::{
+    collections::BTreeMap,
+    ffi::OsString,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -96,9 +101,11 @@ impl std::fmt::Debug for Db {
 impl Db {
     /// Opens the database; a reader sees what was there at this moment, also beside a running writer.
     pub(crate) fn open(path: &Path, mode: OpenMode) -> Result<Self> {
+        engine_log::check_all(path)?;
         let mut attempt = 1;
+        let mut last = None;
         loop {
-            let before = tables_of(path);
+            let (before, files) = (tables_of(path), files_of(path));
             let opened = open_once(path, mode).map_err(|error| fault("open tables", path, error));
             let error = match opened {
                 // The engine reads the list of tables, then the log. What the writer moves from the one to the other
@@ -111,12 +118,22 @@ impl Db {
                 Ok(inner) => return Ok(Self { inner, path: path.to_owned() }),
                 Err(error) => error,
             };
-            if mode != OpenMode::ReadOnly || attempt == READER_ATTEMPTS {
+            // where no file changes, no writer is at fault, and it will not get better
+            let stands_still = files == files_of(path) && last.as_ref() == Some(&files);
+            if mode != OpenMode::ReadOnly || attempt == READER_ATTEMPTS || stands_still {
                 return Err(error);
             }
+            last = Some(files);
             std::thread::sleep(READER_PAUSE);
             attempt += 1;
         }
+    }
+
+    /// Opens the database that the caller alone may write to as it is on the disk, without changing it.
+    pub(crate) fn look(path: &Path) -> Result<Self> {
+        engine_log::check_all(path)?;
+        let inner = open_once(path, OpenMode::ReadOnly).map_err(|error| fault("open tables", path, error))?;
+        Ok(Self { inner, path: path.to_owned() })
     }
 
     fn family(&self, table: Table, operation: &'static str) -> Result<&rocksdb::ColumnFamily> {
@@ -136,6 +153,11 @@ impl Db {
         let family = self.family(table, "read")?;
         let found = self.inner.get_pinned_cf(family, key).map_err(|e| fault("read", &self.path, e))?;
         Ok(found.is_some())
+    }
+
+    /// The number of the last write.
+    pub(crate) fn sequence(&self) -> u64 {
+        self.inner.latest_sequence_number()
     }
 
     /// Writes all changes or none, synced.
@@ -227,6 +249,8 @@ fn open_once(path: &Path, mode: OpenMode) -> std::result::Result<DB, rocksdb::Er
     options.set_keep_log_file_num(ENGINE_LOGS);
     options.set_log_level(LogLevel::Warn);
     options.set_stats_dump_period_sec(0);
+    options.set_paranoid_checks(true);
+    options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
     match mode {
         OpenMode::ReadWrite => {
             options.create_if_missing(true);
@@ -240,7 +264,8 @@ fn open_once(path: &Path, mode: OpenMode) -> std::result::Result<DB, rocksdb::Er
 fn table_options(table: Table, cache: &Cache) -> Options {
     let mut blocks = BlockBasedOptions::default();
     blocks.set_block_cache(cache);
-    blocks.set_format_version(5);
+    // from this version on the last bytes of a table have a checksum, too
+    blocks.set_format_version(6);
     if table == Table::Blobs {
         blocks.set_bloom_filter(10.0, false);
     }
@@ -249,6 +274,19 @@ fn table_options(table: Table, cache: &Cache) -> Options {
     options.set_write_buffer_size(WRITE_BUFFER_BYTES);
     options.set_compression_type(if table == Table::Blobs { DBCompressionType::None } else { DBCompressionType::Lz4 });
     options
+}
+
+/// The files of the database and how long each is.
+fn files_of(path: &Path) -> BTreeMap<OsString, u64> {
+    let files = std::fs::read_dir(path).into_iter().flatten().flatten();
+    files.map(|file| (file.file_name(), file.metadata().map_or(0, |found| found.len()))).collect()
+}
+
+/// Whether there are tables, and nothing that says which of them count: opened to write, they would be replaced.
+pub(crate) fn is_beheaded(path: &Path) -> bool {
+    let names = std::fs::read_dir(path).into_iter().flatten().flatten();
+    let tables = names.filter(|entry| entry.path().extension().is_some_and(|kind| kind == "sst")).count();
+    tables > 0 && !path.join("CURRENT").exists()
 }
 
 /// Which list of tables is the present one, and how long it is: a change of the tables makes it longer, or another.

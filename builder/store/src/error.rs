@@ -67,6 +67,37 @@ pub enum Error {
         /// The store's directory.
         dir: PathBuf,
     },
+    /// The file system lacks something that a store cannot do without.
+    #[error("the file system of {} has no {lacks}, which a store needs; name a directory on ext4, xfs or btrfs", dir.display())]
+    Footing {
+        /// The directory.
+        dir: PathBuf,
+        /// What it lacks.
+        lacks: &'static str,
+        /// What it answered.
+        #[source]
+        source: io::Error,
+    },
+    /// The database ends before what was acknowledged.
+    #[error(
+        "the database of {} ends at write {found}, and write {acknowledged} was acknowledged: its log is damaged or cut; \
+         nothing was changed, restore it from a backup",
+        dir.display()
+    )]
+    Shortened {
+        /// The store's directory.
+        dir: PathBuf,
+        /// The last write that was acknowledged.
+        acknowledged: u64,
+        /// The last one that can be read.
+        found: u64,
+    },
+    /// The database has tables and no list of them.
+    #[error("the database {} has tables, but CURRENT, which names their list, is missing; restore it from a backup", path.display())]
+    Beheaded {
+        /// The database's directory.
+        path: PathBuf,
+    },
     /// A write to a store that was opened for reading.
     #[error("store {} is open for reading only, and this needs writing; go through the daemon", dir.display())]
     ReadOnly {

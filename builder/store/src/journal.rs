@@ -12,7 +12,7 @@
 //! another chain there, has lost what was acknowledged, and the store does not open for writing.
 
 use crate::{
-    Error, OpenMode, Result, Store,
+    Error, Result, Store,
     db::{Changes, Db, Row, Table},
     layout::{Layout, sync},
     store::lock,
@@ -40,15 +40,30 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// Compares the head file with the database; `None` for a reader, which has no need of it.
-    pub(crate) fn open(layout: &Layout, db: &Db, mode: OpenMode) -> Result<Option<Self>> {
-        if mode == OpenMode::ReadOnly {
-            return Ok(None);
-        }
+    /// Opens the head file for appending and compares it with the database.
+    pub(crate) fn open(layout: &Layout, db: &Db) -> Result<Self> {
         let path = layout.head();
         let mut options = OpenOptions::new();
         let opened = options.read(true).write(true).create(true).truncate(false).open(&path);
-        let file = opened.map_err(Error::io("open", &path))?;
+        let head = Self::read(layout, db, opened.map_err(Error::io("open", &path))?)?;
+        if !head.check(layout, db)? {
+            head.write()?;
+            sync(&layout.dir)?;
+        }
+        Ok(head)
+    }
+
+    /// Compares the head file with the database and changes neither.
+    pub(crate) fn look(layout: &Layout, db: &Db) -> Result<()> {
+        match File::open(layout.head()) {
+            Ok(file) => Self::read(layout, db, file)?.check(layout, db).map(drop),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(Error::io("open", &layout.head())(e)),
+        }
+    }
+
+    fn read(layout: &Layout, db: &Db, file: File) -> Result<Self> {
+        let path = layout.head();
         let (count, chain) = match db.last(Table::Journal)? {
             Some(row) => {
                 let (seq, chain, _) = decode(layout, row)?;
@@ -56,12 +71,11 @@ impl Head {
             }
             None => (0, [0; 32]),
         };
-        let head = Self { file, path, count, chain };
-        head.check(layout, db)?;
-        Ok(Some(head))
+        Ok(Self { file, path, count, chain })
     }
 
-    fn check(&self, layout: &Layout, db: &Db) -> Result<()> {
+    /// Whether the last event that was acknowledged is there; no, where there never was one.
+    fn check(&self, layout: &Layout, db: &Db) -> Result<bool> {
         let damaged = |seq, reason: &str| Error::Journal { dir: layout.dir.clone(), seq, reason: reason.to_owned() };
         let slots = [self.slot(0)?, self.slot(1)?];
         let newest = slots.into_iter().flatten().max_by_key(|(count, _)| *count);
@@ -69,12 +83,11 @@ impl Head {
             if self.count > 0 {
                 return Err(damaged(self.count, "the file HEAD, which names the last event, is lost or damaged"));
             }
-            self.write()?;
-            return sync(&layout.dir);
+            return Ok(false);
         };
-        let Some(last) = acknowledged.checked_sub(1) else { return Ok(()) };
+        let Some(last) = acknowledged.checked_sub(1) else { return Ok(true) };
         match db.get(Table::Journal, &last.to_be_bytes())? {
-            Some(value) if value.starts_with(&chain) => Ok(()),
+            Some(value) if value.starts_with(&chain) => Ok(true),
             Some(_) => Err(damaged(last, "it is not the event that was acknowledged")),
             None => Err(damaged(last, "it was acknowledged and is missing")),
         }

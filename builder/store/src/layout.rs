@@ -1,6 +1,6 @@
 //! Where things are in a store's directory, who may write there, and what an open repairs.
 
-use crate::{Error, OpenMode, Result};
+use crate::{Error, OpenMode, Result, footing};
 use anneal_content::{BlobDigest, TreeDigest};
 use rustix::fs::{FlockOperation, flock};
 use std::{
@@ -71,8 +71,8 @@ impl Layout {
         self.trees().join(tree.hex())
     }
 
-    /// Makes sure that this is a store, and for a writer that it is complete, locked and clean. `in_bucket` is for a new
-    /// one; an old one knows.
+    /// Makes sure that this is a store, or may become one, and for a writer that it is alone. Nothing in it is changed.
+    /// `in_bucket` is for a new one; an old one knows.
     pub(crate) fn open(dir: &Path, mode: OpenMode, in_bucket: bool) -> Result<(Self, Option<File>)> {
         let mut layout = Self { dir: dir.to_owned(), in_bucket };
         if mode == OpenMode::ReadOnly {
@@ -80,16 +80,24 @@ impl Layout {
             return Ok((layout, None));
         }
         create_dir(dir)?;
-        let is_new = layout.is_new()?;
-        if !is_new {
+        if layout.is_new()? {
+            footing::try_out(dir)?;
+        } else {
             layout.in_bucket = layout.check_marker()?;
         }
         let lock = layout.lock()?;
-        if is_new {
-            layout.create()?;
-        }
-        layout.clean()?;
         Ok((layout, Some(lock)))
+    }
+
+    /// Says who writes, and makes the store complete and clean.
+    pub(crate) fn settle(&self, lock: &mut File) -> Result<()> {
+        let path = self.dir.join("LOCK");
+        lock.set_len(0).map_err(Error::io("write", &path))?;
+        writeln!(lock, "process {}", std::process::id()).map_err(Error::io("write", &path))?;
+        if self.is_new()? {
+            self.create()?;
+        }
+        self.clean()
     }
 
     /// Whether the directory is empty, but for what an interrupted first open or a fresh file system leaves.
@@ -110,16 +118,17 @@ impl Layout {
         let path = self.dir.join("LOCK");
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false).mode(0o644);
-        let mut file = options.open(&path).map_err(Error::io("open", &path))?;
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        let file = options.open(&path).map_err(Error::io("open", &path))?;
+        if let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            if error != rustix::io::Errno::WOULDBLOCK {
+                return Err(Error::Footing { dir: self.dir.clone(), lacks: "locks", source: error.into() });
+            }
             let mut holder = String::new();
             let _ = (&file).take(TEXT_MAX).read_to_string(&mut holder);
             let holder = holder.lines().next().unwrap_or_default();
             let holder = if holder.is_empty() { "another process" } else { holder };
             return Err(Error::Locked { dir: self.dir.clone(), holder: holder.to_owned() });
         }
-        file.set_len(0).map_err(Error::io("write", &path))?;
-        writeln!(file, "process {}", std::process::id()).map_err(Error::io("write", &path))?;
         Ok(file)
     }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! DIR/FORMAT               what this is: one line with the format's version
 //! DIR/LOCK                 held by the one writer, with its process id
-//! DIR/HEAD                 where the journal ends, outside the database, so that a shortened one is noticed
+//! DIR/HEAD                 where the journal and the database end, outside of both, so that shortened ones are noticed
 //! DIR/db/                  RocksDB: sizes and chunk hashes of blobs, results, failures, journal, records
 //! DIR/blobs/sha256/ab/HEX  a blob's bytes, an inode of its own, mode 0644 or 0755, time 1
 //! DIR/modes/MODE/HEX       the same bytes in an inode of another mode, for trees that want it
@@ -23,6 +23,9 @@
 //! **What is kept.** Nothing is deleted but by a collection (`collect.rs`), which keeps what its caller names as roots,
 //! what is pinned, what is young, and what running work holds a lease on, each with all that it names.
 //!
+//! **What is not touched.** An open that fails leaves everything as it was: what is no store, one of another version, a
+//! database that is damaged or shorter than what was acknowledged, and a file system that lacks something that is needed.
+//!
 //! One process writes; any number may read beside it, each seeing what was acknowledged when it opened.
 
 mod action;
@@ -32,11 +35,15 @@ mod batch;
 mod blob;
 mod collect;
 mod db;
+mod engine_log;
 mod error;
+mod extent;
 mod fips;
+mod footing;
 mod ingest;
 mod journal;
 mod layout;
+mod mend;
 mod quarantine;
 mod reader;
 mod record;
@@ -55,6 +62,7 @@ pub use blob::{DAMAGE, FILE_GONE};
 pub use collect::{Collection, Gap, KindSize, Lease, Meaning, Node, Pin, RecordMeaning, Root, Survey, Sweep, Swept};
 pub use error::{DatabaseFault, Error, Result};
 pub use ingest::digest_dir;
+pub use mend::Mended;
 pub use reader::BlobReader;
 pub use record::{CHUNK_BYTES, ChunkHash};
 pub use scrub::Part;

@@ -1,7 +1,12 @@
 //! The handle: opening, and the state that all parts share.
 
 use crate::{
-    Backend, BucketPlace, Error, Result, backend, collect::Touches, db::Changes, db::Db, journal::Head, layout::Layout,
+    Backend, BucketPlace, Error, Result, backend,
+    collect::Touches,
+    db::{self, Changes, Db},
+    extent::{self, Extent},
+    journal::Head,
+    layout::Layout,
     record::ChunkHash,
 };
 use anneal_content::TreeDigest;
@@ -48,6 +53,7 @@ pub(crate) struct Inner {
     /// Held while a number is taken and its row written.
     pub(crate) numbering: Mutex<()>,
     pub(crate) head: Mutex<Option<Head>>,
+    extent: Option<Extent>,
     pub(crate) making: Mutex<BTreeSet<TreeDigest>>,
     pub(crate) made: Condvar,
     pub(crate) touches: Arc<Touches>,
@@ -78,10 +84,21 @@ impl Store {
     }
 
     fn open_with(dir: &Path, mode: OpenMode, chunk_hash: ChunkHash, bucket: Option<&BucketPlace>) -> Result<Self> {
-        let (layout, lock) = Layout::open(dir, mode, bucket.is_some())?;
+        let (layout, mut lock) = Layout::open(dir, mode, bucket.is_some())?;
+        // before the database, so that a reader beside a writer never knows more than the database that it sees
+        let acknowledged = extent::read(&layout)?;
+        let mut writing = None;
+        if let Some(lock) = lock.as_mut() {
+            look(&layout, acknowledged)?;
+            layout.settle(lock)?;
+        }
         let db = Db::open(&layout.db(), mode)?;
+        enough(&layout, &db, acknowledged)?;
         let backend = backend::open(&layout, &db, mode, bucket)?;
-        let head = Head::open(&layout, &db, mode)?;
+        if mode == OpenMode::ReadWrite {
+            writing = Some((Head::open(&layout, &db)?, Extent::open(&layout)?));
+        }
+        let (head, extent) = writing.unzip();
         let inner = Inner {
             layout,
             db,
@@ -92,6 +109,7 @@ impl Store {
             temporaries: AtomicU64::new(0),
             numbering: Mutex::new(()),
             head: Mutex::new(head),
+            extent,
             making: Mutex::new(BTreeSet::new()),
             made: Condvar::new(),
             touches: Arc::default(),
@@ -124,6 +142,26 @@ impl Store {
     /// Whether this handle may write.
     pub fn mode(&self) -> OpenMode {
         self.inner.mode
+    }
+}
+
+/// Whether the database that is there can be opened and has all that was acknowledged: opened to read, which changes
+/// nothing, because opening it to write replaces what it could not replay.
+fn look(layout: &Layout, acknowledged: u64) -> Result<()> {
+    let path = layout.db();
+    if acknowledged == 0 {
+        // a first open that was interrupted, or one by a program that did not note it
+        return if db::is_beheaded(&path) { Err(Error::Beheaded { path }) } else { Ok(()) };
+    }
+    let db = Db::look(&path)?;
+    enough(layout, &db, acknowledged)?;
+    Head::look(layout, &db)
+}
+
+fn enough(layout: &Layout, db: &Db, acknowledged: u64) -> Result<()> {
+    match db.sequence() {
+        found if found < acknowledged => Err(Error::Shortened { dir: layout.dir.clone(), acknowledged, found }),
+        _ => Ok(()),
     }
 }
 
@@ -184,7 +222,10 @@ impl Inner {
             return Ok(());
         }
         self.may_record()?;
-        self.poison(self.db.write(changes))
+        self.poison(self.db.write(changes).and_then(|()| match &self.extent {
+            Some(extent) => extent.note(self.db.sequence()),
+            None => Ok(()),
+        }))
     }
 
     /// A path in `tmp` that nobody else has.

@@ -195,12 +195,14 @@ fn check(test: &str, expected: &[&str]) {
 
 #[test]
 fn a_blob_is_synced_named_synced_again_and_recorded_before_it_is_acknowledged() {
-    check("child_puts_one", &["write tmp", "sync tmp", "rename to blobs", "sync blobs", "write db", "sync db"]);
+    let expected = ["write tmp", "sync tmp", "rename to blobs", "sync blobs", "write db", "sync db", "write HEAD"];
+    check("child_puts_one", &expected);
 }
 
 #[test]
 fn many_blobs_are_synced_at_once_and_not_one_by_one() {
-    let expected = ["write tmp", "sync everything", "rename to blobs", "sync everything", "write db", "sync db"];
+    let expected =
+        ["write tmp", "sync everything", "rename to blobs", "sync everything", "write db", "sync db", "write HEAD"];
     check("child_puts_many", &expected);
 }
 

@@ -78,6 +78,11 @@ fn a_database_that_lost_acknowledged_events_does_not_open() {
     fs::remove_dir_all(at.join("db")).unwrap();
     copy(&old, &at.join("db"));
     let error = Store::open(&at, OpenMode::ReadWrite).unwrap_err();
+    assert!(matches!(error, Error::Shortened { .. }), "{}", told(&error));
+    // also where only the journal's own head is there to say so, as an earlier version wrote it
+    let head = fs::read(at.join("HEAD")).unwrap();
+    fs::write(at.join("HEAD"), &head[..128]).unwrap();
+    let error = Store::open(&at, OpenMode::ReadWrite).unwrap_err();
     assert!(matches!(error, Error::Journal { seq: 1, .. }), "{}", told(&error));
     assert!(told(&error).contains("was acknowledged and is missing"), "{error}");
 }

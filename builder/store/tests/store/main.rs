@@ -3,6 +3,7 @@
 
 mod actions;
 mod backup;
+mod bad_input;
 mod blobs;
 mod collect;
 mod durability;
@@ -10,11 +11,12 @@ mod full_disk;
 mod journal;
 mod kill;
 mod opening;
+mod rot;
 mod speed;
 mod trees;
 
 use anneal_content::{ActionDigest, ActionResult, SignedResult};
-use anneal_store::{OpenMode, Store};
+use anneal_store::{Error, OpenMode, Store};
 use std::path::Path;
 
 /// A fresh store and the directory that it is in.
@@ -25,7 +27,14 @@ fn fresh() -> (tempfile::TempDir, Store) {
 }
 
 fn writer(dir: &Path) -> Store {
-    Store::open(&dir.join("store"), OpenMode::ReadWrite).unwrap()
+    for _ in 0..200 {
+        match Store::open(&dir.join("store"), OpenMode::ReadWrite) {
+            // a child of another test has all locks of this process between its fork and its exec
+            Err(Error::Locked { .. }) => std::thread::sleep(std::time::Duration::from_millis(10)),
+            opened => return opened.unwrap(),
+        }
+    }
+    panic!("{} stays locked", dir.display())
 }
 
 /// Bytes that do not compress and differ by seed.

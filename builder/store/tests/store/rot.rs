@@ -1,0 +1,370 @@
+//! One flipped bit, in 200 files one after the other: it is found, none of it is served, and what can be put right is.
+//!
+//! The bits come from a seed that is printed; `ANNEAL_TEST_SEED=N` repeats them.
+
+use crate::{noise, told};
+use anneal_content::{ActionDigest, ActionResult, BlobDigest, OutputName, TreeDigest};
+use anneal_store::{Error, FailureRecord, IngestRules, Mended, OpenMode, Store, digest_dir};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+/// Flips in blobs, in materialised trees, and in the database.
+const BLOBS: usize = 80;
+const TREES: usize = 20;
+const DATABASE: usize = 100;
+const MIB: usize = 1 << 20;
+
+struct Random(u64);
+
+impl Random {
+    fn new() -> Self {
+        let now = || u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
+        let seed = std::env::var("ANNEAL_TEST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(now);
+        println!("ANNEAL_TEST_SEED={seed}");
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+    fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        usize::try_from((self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % end.max(1) as u64).unwrap()
+    }
+    fn take<T>(&mut self, from: &mut Vec<T>) -> T {
+        let at = self.below(from.len());
+        from.swap_remove(at)
+    }
+}
+
+/// Table and key, to the value.
+type Rows = BTreeMap<(&'static str, Vec<u8>), Vec<u8>>;
+
+/// A store as builds leave it: trees with files of several modes and sizes, results, failures, events, records.
+struct Original {
+    dir: tempfile::TempDir,
+    blobs: BTreeMap<BlobDigest, Vec<u8>>,
+    trees: BTreeSet<TreeDigest>,
+    rows: Rows,
+}
+
+fn rows(store: &Store) -> anneal_store::Result<Rows> {
+    let mut rows = BTreeMap::new();
+    store.each_row(|table, key, value| drop(rows.insert((table, key.to_vec()), value.to_vec())))?;
+    Ok(rows)
+}
+
+fn original() -> Original {
+    let dir = in_memory();
+    let at = dir.path().join("store");
+    let mut trees = BTreeSet::new();
+    for round in 0..4_u64 {
+        // each start moves what the log has to tables
+        let store = Store::open(&at, OpenMode::ReadWrite).unwrap();
+        let source = dir.path().join("source");
+        for file in 0..30_u64 {
+            let path = source.join(format!("{}/{file}", file % 5));
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let size = if file == 0 { 2 * MIB + 77_777 } else { 500 + 900 * usize::try_from(file).unwrap() };
+            fs::write(&path, noise(round * 100 + file, size)).unwrap();
+            let mode = [0o644, 0o755, 0o555, 0o444][usize::try_from(file % 4).unwrap()];
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let tree = store.ingest(&source, &IngestRules::of_a_materialized_tree()).unwrap();
+        store.materialize(&tree).unwrap();
+        trees.insert(tree);
+        fs::remove_dir_all(&source).unwrap();
+        for number in 0..40_u64 {
+            let log = store.put_blob(&noise(10_000 + round * 100 + number, 3000)).unwrap();
+            let action = ActionDigest::of(&noise(number, 10));
+            let result = ActionResult {
+                outputs: BTreeMap::from([("out".parse::<OutputName>().unwrap(), tree)]),
+                log,
+                worker: format!("round {round}"),
+                started_ms: number,
+                payload_ms: 1,
+                limits_not_enforced: Vec::new(),
+                variation: Vec::new(),
+            };
+            store.record_result(&crate::signed(&action, &result), &crate::believes).unwrap();
+            store.put_record("note", &format!("{round} {number}"), &noise(number, 400)).unwrap();
+            store.append_events(&[noise(20_000 + number, 700)]).unwrap();
+        }
+        let failure = FailureRecord { log: BlobDigest::of(b"log"), summary: "no".into(), at_ms: 1, expires_ms: 2 };
+        store.record_failure(&ActionDigest::of(&[round as u8]), &failure).unwrap();
+    }
+    let store = Store::open(&at, OpenMode::ReadOnly).unwrap();
+    let rows = rows(&store).unwrap();
+    let digests = rows.keys().filter(|(table, _)| *table == "blobs");
+    let digests = digests.map(|(_, key)| BlobDigest::from_bytes(*key.first_chunk::<32>().unwrap()));
+    let blobs = digests.map(|digest| (digest, store.read_blob(&digest, u64::MAX).unwrap())).collect();
+    Original { dir, blobs, trees, rows }
+}
+
+impl Original {
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("store")
+    }
+
+    /// A copy of the store in which files share inodes as they do in the original, and none with it where it matters.
+    fn copy(&self) -> tempfile::TempDir {
+        let copy = in_memory();
+        link_tree(&self.path(), &copy.path().join("store"));
+        copy
+    }
+}
+
+/// A directory in memory, where there is one: a bit flips there as on a disk, and nothing here is about syncs.
+fn in_memory() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+fn link_tree(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (path, new) = (entry.path(), to.join(entry.file_name()));
+        let is_shared =
+            ["blobs", "trees", "modes"].iter().any(|part| path.components().any(|c| c.as_os_str() == *part));
+        if entry.file_type().unwrap().is_dir() {
+            link_tree(&path, &new);
+            fs::set_permissions(&new, entry.metadata().unwrap().permissions()).unwrap();
+            let file = fs::File::open(&new).unwrap();
+            file.set_modified(entry.metadata().unwrap().modified().unwrap()).unwrap();
+        } else if is_shared {
+            fs::hard_link(&path, &new).unwrap();
+        } else {
+            fs::copy(&path, &new).unwrap();
+        }
+    }
+}
+
+fn files(root: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(root).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            found.extend(files(&entry.path()));
+        } else {
+            found.push(entry.path());
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Flips one bit of a file in a copy: in a new inode, which takes the place of the old one wherever that was.
+fn flip(copy: &Path, path: &Path, random: &mut Random) -> String {
+    let (inode, mode) = fs::metadata(path).map(|m| (m.ino(), m.permissions())).unwrap();
+    let mut bytes = fs::read(path).unwrap();
+    let (at, bit) = (random.below(bytes.len()), random.below(8));
+    bytes[at] ^= 1 << bit;
+    let rotten = copy.join("rotten");
+    fs::write(&rotten, &bytes).unwrap();
+    fs::set_permissions(&rotten, mode).unwrap();
+    let time = fs::metadata(path).unwrap().modified().unwrap();
+    fs::File::open(&rotten).unwrap().set_modified(time).unwrap();
+    for other in files(copy) {
+        if fs::symlink_metadata(&other).unwrap().ino() == inode {
+            let parent = other.parent().unwrap();
+            let (held, at) = fs::metadata(parent).map(|m| (m.permissions(), m.modified().unwrap())).unwrap();
+            fs::set_permissions(parent, fs::Permissions::from_mode(0o755)).unwrap();
+            fs::remove_file(&other).unwrap();
+            fs::hard_link(&rotten, &other).unwrap();
+            fs::set_permissions(parent, held).unwrap();
+            fs::File::open(parent).unwrap().set_modified(at).unwrap();
+        }
+    }
+    fs::remove_file(&rotten).unwrap();
+    format!("bit {bit} of byte {at} of {} in {}", bytes.len(), path.strip_prefix(copy).unwrap().display())
+}
+
+fn digest_of(path: &Path) -> BlobDigest {
+    format!("sha256:{}", path.file_name().unwrap().to_str().unwrap()).parse().unwrap()
+}
+
+/// Everything that a reader gives out before it stops, which must be a part of the right bytes.
+fn served(mut reader: anneal_store::BlobReader) -> (Vec<u8>, Option<Error>) {
+    let mut bytes = Vec::new();
+    loop {
+        match reader.next_chunk() {
+            Ok(Some(chunk)) => bytes.extend_from_slice(chunk),
+            Ok(None) => return (bytes, None),
+            Err(error) => return (bytes, Some(error)),
+        }
+    }
+}
+
+#[test]
+fn a_flipped_bit_in_a_blob_is_never_served_and_the_blob_comes_back_where_its_bytes_still_are() {
+    let mut random = Random::new();
+    let original = original();
+    let copy = original.copy();
+    let at = copy.path().join("store");
+    let mut all = files(&at.join("blobs"));
+    let (mut mended, mut lost) = (0, 0);
+    let mut rotten = Vec::new();
+    for _ in 0..BLOBS {
+        let path = random.take(&mut all);
+        rotten.push((digest_of(&path), flip(&at, &path, &mut random)));
+    }
+    // a reader that finds it serves nothing of it either, and changes nothing
+    let reader = Store::open(&at, OpenMode::ReadOnly).unwrap();
+    let store = Store::open(&at, OpenMode::ReadWrite).unwrap();
+    for (number, (digest, what)) in rotten.iter().enumerate() {
+        let right = &original.blobs[digest];
+        for handle in [&reader, &store] {
+            for _ in 0..3 {
+                let from = random.below(right.len());
+                let len = random.below(right.len() - from + 1);
+                if let Ok(range) = handle.open_range(digest, from as u64, len as u64) {
+                    assert!(right[from..from + len].starts_with(&served(range).0), "{what}: wrong bytes in a range");
+                }
+            }
+            let (bytes, error) = match handle.open_blob(digest) {
+                Ok(whole) => served(whole),
+                Err(error) => (Vec::new(), Some(error)),
+            };
+            assert!(right.starts_with(&bytes), "{what}: wrong bytes were served");
+            let error = told(&error.unwrap_or_else(|| panic!("{what} was not found")));
+            assert!(error.contains(&digest.to_string()), "{what}: {error}");
+        }
+        assert!(!store.has(digest).unwrap(), "{what}: it is still in service");
+        assert!(at.join("quarantine").join(digest.hex()).exists(), "{what}: its bytes were deleted");
+        match store.mend_blob(digest).unwrap() {
+            Mended::Mended(_) => mended += 1,
+            Mended::Sound => panic!("{what} was taken for sound"),
+            Mended::Lost(_) => {
+                lost += 1;
+                assert_eq!(store.put_blob(right).unwrap(), *digest);
+            }
+        }
+        assert!(store.read_blob(digest, u64::MAX).unwrap() == *right, "{what}, number {number}");
+        assert_eq!(store.mend_blob(digest).unwrap(), Mended::Sound);
+    }
+    assert!(mended > 0 && lost > 0, "{mended} mended, {lost} put again");
+    // no materialised tree has a damaged inode any more, and each is made again
+    for tree in &original.trees {
+        let path = store.materialize(tree).unwrap();
+        assert_eq!(digest_dir(&path, &IngestRules::of_a_materialized_tree()).unwrap(), *tree);
+    }
+    for (digest, right) in &original.blobs {
+        assert!(store.read_blob(digest, u64::MAX).unwrap() == *right);
+    }
+    println!("{BLOBS} flips in blobs: all found; {mended} mended from a second inode, {lost} put again");
+}
+
+#[test]
+fn a_flipped_bit_in_a_materialised_tree_is_found_and_the_tree_made_again() {
+    let mut random = Random::new();
+    let original = original();
+    let mut second: Vec<_> = files(&original.path().join("modes"));
+    for _ in 0..TREES {
+        let copy = original.copy();
+        let at = copy.path().join("store");
+        let path = at.join(random.take(&mut second).strip_prefix(original.path()).unwrap());
+        let what = flip(&at, &path, &mut random);
+        let store = Store::open(&at, OpenMode::ReadWrite).unwrap();
+        let all = original.trees.iter().map(|tree| store.mend_tree(tree).unwrap());
+        assert_eq!(all.filter(|mended| matches!(mended, Mended::Mended(_))).count(), 1, "{what}");
+        for tree in &original.trees {
+            let path = store.materialize(tree).unwrap();
+            assert_eq!(digest_dir(&path, &IngestRules::of_a_materialized_tree()).unwrap(), *tree, "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_row_that_lies_about_its_blob_is_made_again_from_the_bytes() {
+    let original = original();
+    let copy = original.copy();
+    let at = copy.path().join("store");
+    let store = Store::open(&at, OpenMode::ReadWrite).unwrap();
+    let (digest, right) = original.blobs.iter().max_by_key(|(_, bytes)| bytes.len()).unwrap();
+    // as a chunk list would be that was flipped in memory before it was written: the engine's checksum is right
+    let other = original.blobs.keys().find(|other| *other != digest).unwrap();
+    let (blob, wrong) = (at.join("blobs/sha256").join(&digest.hex()[..2]).join(digest.hex()), noise(1, right.len()));
+    let (mode, bytes) = (fs::metadata(&blob).unwrap().permissions(), fs::read(&blob).unwrap());
+    fs::remove_file(&blob).unwrap();
+    fs::write(&blob, &wrong).unwrap();
+    store.read_blob(digest, u64::MAX).unwrap_err();
+    // it was taken out; its right bytes turn up where it was put
+    fs::write(at.join("quarantine").join(digest.hex()), &bytes).unwrap();
+    fs::set_permissions(at.join("quarantine").join(digest.hex()), mode).unwrap();
+    assert!(matches!(store.mend_blob(digest).unwrap(), Mended::Mended(_)));
+    assert!(store.read_blob(digest, u64::MAX).unwrap() == *right);
+    assert_eq!(store.mend_blob(other).unwrap(), Mended::Sound);
+    assert_eq!(store.mend_blob(&BlobDigest::of(b"never put")).unwrap(), Mended::Lost("its file is gone".into()));
+}
+
+/// The files of the database whose every byte counts.
+fn database(store: &Path) -> Vec<PathBuf> {
+    let is_ours = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        name.ends_with(".sst") || name.ends_with(".log") || name.starts_with("MANIFEST") || name == "CURRENT"
+    };
+    files(&store.join("db")).into_iter().filter(is_ours).filter(|path| fs::metadata(path).unwrap().len() > 0).collect()
+}
+
+/// Names, sizes and bytes of everything in a directory.
+pub(crate) fn everything(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let all = files(root).into_iter().filter(|path| !path.ends_with("db/LOG"));
+    all.map(|path| (path.clone(), fs::read(&path).unwrap())).collect()
+}
+
+#[test]
+fn a_flipped_bit_in_the_database_is_found_and_no_row_is_ever_another() {
+    let mut random = Random::new();
+    let original = original();
+    let mut found = BTreeMap::<String, usize>::new();
+    for _ in 0..DATABASE {
+        let copy = original.copy();
+        let at = copy.path().join("store");
+        let mut all = database(&at);
+        // the log and the list of tables as often as all tables together
+        let kinds: [fn(&PathBuf) -> bool; 2] = [
+            |path| path.extension().is_some_and(|kind| kind == "sst"),
+            |path| path.extension().is_none_or(|kind| kind == "log"),
+        ];
+        let kind = kinds[random.below(2)];
+        all.retain(kind);
+        let path = random.take(&mut all);
+        let what = flip(&at, &path, &mut random);
+        let before = everything(&at);
+        let reading = Store::open(&at, OpenMode::ReadOnly).and_then(|store| rows(&store));
+        let how = match (reading, Store::open(&at, OpenMode::ReadWrite)) {
+            (Ok(read), Ok(_)) if read == original.rows => "harmless".to_owned(),
+            (Ok(read), _) => {
+                let wrong = read.iter().find(|(key, value)| original.rows.get(*key) != Some(*value));
+                panic!("{what}: {} of {} rows, {wrong:?}", read.len(), original.rows.len());
+            }
+            (Err(error), Err(_)) => {
+                assert!(told(&error).contains(&at.display().to_string()), "{what}: {}", told(&error));
+                assert_eq!(everything(&at), before, "{what}: a failed open changed something");
+                "refused by open".to_owned()
+            }
+            (Err(error), Ok(store)) => {
+                assert!(told(&error).contains(&at.display().to_string()), "{what}: {}", told(&error));
+                // only what is in the damaged block is not read, and nothing is read wrong
+                for ((table, key), value) in &original.rows {
+                    if *table == "records"
+                        && let Some(name) = key.strip_prefix(b"note\0")
+                        && let Ok(read) = store.record("note", std::str::from_utf8(name).unwrap())
+                    {
+                        assert_eq!(read.as_ref(), Some(value), "{what}");
+                    }
+                }
+                "found by reading".to_owned()
+            }
+        };
+        if how == "harmless" {
+            println!("harmless: {what}");
+        }
+        *found.entry(how).or_default() += 1;
+    }
+    println!("{DATABASE} flips in the database: {found:?}");
+    assert_eq!(found.get("harmless"), None, "a flip was not found");
+}
