@@ -55,7 +55,7 @@ fn whatever_file_of_a_backup_is_damaged_is_found_and_not_restored() {
             Ok(generation) => {
                 let found = backup.check(&generation).unwrap().wrong;
                 assert!(matches!(found.as_slice(), [(digest, _)] if digest.hex() == name), "{name}: {found:?}");
-                if number % 10 == 0 {
+                if number % 30 == 0 {
                     restored += 1;
                     let at = dir.path().join(format!("restored-{number}"));
                     refused(backup.restore(&generation, &at, ChunkHash::Blake3), &[name, "use another copy"]);
@@ -64,7 +64,7 @@ fn whatever_file_of_a_backup_is_damaged_is_found_and_not_restored() {
         }
         fs::write(path, bytes).unwrap();
     }
-    assert!(restored > 3);
+    assert!(restored > 1);
     fs::remove_file(&files[7]).unwrap();
     assert_eq!(backup.check(&backup.generation(None).unwrap()).unwrap().wrong.len(), 1);
     // what is gone is copied again by the next backup
