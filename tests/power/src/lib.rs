@@ -29,7 +29,7 @@ pub use disk::Disk;
 pub use judge::{Acknowledged, judge};
 pub use logical::Logical;
 pub use machine::{FileSystem, Mounted, boot_again, is_alone, missing, ram_dir, run_alone};
-pub use neighbour::Neighbour;
+pub use neighbour::be_a_neighbour;
 pub use scenario::{STEPS, Scenario, Step, reference};
 #[cfg(target_arch = "x86_64")]
 pub use watch::{Effect, Fault, Happening, Verb, Watched, stay_on_one_processor, watch};

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! anneal-power-scenario STORE SOURCES [in-step]
+//! anneal-power-scenario neighbour DIR STORE SEED     the other one on the disk (neighbour.rs)
 //!
 //! ready                    it waits for a line, then begins
 //! acknowledged N           N steps are; in step, it waits for a line
@@ -12,10 +13,10 @@
 //! ```
 #![allow(clippy::print_stdout, reason = "what it tells")]
 
-use anneal_power::{STEPS, Scenario, told};
+use anneal_power::{STEPS, Scenario, be_a_neighbour, told};
 use std::{
     io::{self, BufRead as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -30,6 +31,13 @@ fn one_line(text: &str) -> String {
 
 fn main() -> ExitCode {
     let arguments: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
+    if let [neighbour, dir, store, seed] = arguments.as_slice()
+        && neighbour == Path::new("neighbour")
+    {
+        let seed = seed.to_str().and_then(|text| text.parse().ok()).unwrap_or_default();
+        be_a_neighbour(dir, store, seed);
+        return ExitCode::SUCCESS;
+    }
     let [store, sources, rest @ ..] = arguments.as_slice() else { return ExitCode::from(2) };
     let is_in_step = !rest.is_empty();
     println!("ready");

@@ -1,19 +1,17 @@
 //! What else goes on on a disk: without it, a file system would write little but what the store syncs, one thing at a time.
 //!
-//! A thread writes, renames and removes files of its own without ever syncing, and asks the kernel to write back what is
+//! A process writes, renames and removes files of its own without ever syncing, and asks the kernel to write back what is
 //! dirty, the store's unfinished files included. So between two flushes there is more for a power cut to lose and mix.
+//!
+//! A process, and no thread beside the disk's server: that one must touch nothing on its own disk. If it is killed while one
+//! of its threads waits for the disk, it can't end, the disk is never given up, and everything on it waits for ever.
 
 use crate::{Dice, noise};
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use std::{
     fs::{self, File},
-    io,
+    io::{self, Read as _},
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::JoinHandle,
     time::Duration,
 };
 
@@ -22,27 +20,14 @@ const FILES: usize = 40;
 /// How long it rests between two things.
 const REST: Duration = Duration::from_micros(400);
 
-/// A neighbour of a store, until it is dropped.
-#[derive(Debug)]
-pub struct Neighbour {
-    leaves: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Neighbour {
-    /// Moves in beside the store in `dir`.
-    pub fn new(dir: &Path, store: &Path, seed: u64) -> Self {
-        let leaves = Arc::new(AtomicBool::new(false));
-        let (done, dir, store) = (Arc::clone(&leaves), dir.to_owned(), store.to_owned());
-        let thread = std::thread::spawn(move || {
-            let mut dice = Dice::new(seed);
-            while !done.load(Ordering::Relaxed) {
-                // a full disk, or a file that is gone meanwhile, is nothing to it
-                let _ = live(&dir, &store, &mut dice);
-                std::thread::sleep(REST);
-            }
-        });
-        Self { leaves, thread: Some(thread) }
+/// Lives beside the store until standard input ends.
+pub fn be_a_neighbour(dir: &Path, store: &Path, seed: u64) {
+    let watch = std::thread::spawn(|| io::stdin().lock().read(&mut [0]));
+    let mut dice = Dice::new(seed);
+    while !watch.is_finished() {
+        // a full disk, or a file that is gone meanwhile, is nothing to it
+        let _ = live(dir, store, &mut dice);
+        std::thread::sleep(REST);
     }
 }
 
@@ -73,13 +58,4 @@ fn unfinished(store: &Path) -> Vec<PathBuf> {
 /// Asks the kernel to begin to write what is dirty; it waits for nothing and flushes nothing.
 fn write_back(path: &Path) -> io::Result<()> {
     Ok(posix_fadvise(File::open(path)?, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)?)
-}
-
-impl Drop for Neighbour {
-    fn drop(&mut self) {
-        self.leaves.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
 }

@@ -15,13 +15,13 @@
 
 use crate::{is_full, prepare, scenario, seed};
 use anneal_power::{
-    Acknowledged, Blocks, Cut, Dice, Disk, FileSystem, Image, Left, Logical, Mounted, Neighbour, STEPS, boot_again,
-    is_alone, judge, missing, ram_dir, run_alone,
+    Acknowledged, Blocks, Cut, Dice, Disk, FileSystem, Image, Left, Logical, Mounted, STEPS, boot_again, is_alone,
+    judge, missing, ram_dir, run_alone,
 };
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     path::Path,
-    process::Stdio,
+    process::{Command, Stdio},
 };
 
 /// How many cuts are left to chance on each of three file systems where everything is tried.
@@ -45,7 +45,9 @@ fn record(file_system: FileSystem, dir: &Path, sources: &Path, seed: u64) -> Rec
     let mounted = Mounted::new(file_system, disk.path(), &dir.join("mounted")).unwrap();
     let begin = disk.position();
     let store = dir.join("mounted/store");
-    let neighbour = Neighbour::new(&dir.join("mounted/neighbour"), &store, seed);
+    let mut neighbour = Command::new(env!("CARGO_BIN_EXE_anneal-power-scenario"));
+    neighbour.arg("neighbour").arg(dir.join("mounted/neighbour")).arg(&store).arg(seed.to_string());
+    let mut neighbour = neighbour.stdin(Stdio::piped()).spawn().unwrap();
     let mut command = scenario(&store, sources);
     let mut child = command.arg("in-step").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let (mut stdin, stdout) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
@@ -61,7 +63,8 @@ fn record(file_system: FileSystem, dir: &Path, sources: &Path, seed: u64) -> Rec
         let _ = writeln!(stdin, "go on");
     }
     assert!(child.wait().unwrap().success());
-    drop(neighbour);
+    drop(neighbour.stdin.take());
+    assert!(neighbour.wait().unwrap().success());
     mounted.unmount().unwrap();
     assert_eq!(acknowledged.len(), STEPS.len());
     Recording { blocks: disk.blocks(), begin, acknowledged }
