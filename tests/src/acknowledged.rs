@@ -3,7 +3,10 @@
 use crate::{Answer, Facts, Place, sha256, socket::ask_http};
 use anneal_content::BlobDigest;
 use anneal_ledger::{CandidateId, CandidateStatus, Decision, State};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
 
 /// What became of a wish to pin or to unpin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,21 +124,20 @@ fn journal(facts: &Facts, events: usize) -> String {
 }
 
 /// Where a running daemon serves anything but the publications of a state directory: promise 3 over HTTP.
+///
+/// A daemon that publishes meanwhile serves a moment later what its journal says. So a tag that names another publication
+/// under it is looked at again, beside a new reading of the state; anything else is wrong at once.
 pub fn not_served_right(place: &Place, state: &State) -> Vec<String> {
-    let mut wrong = Vec::new();
-    let mut tags = BTreeMap::new();
-    for publication in &state.publications {
-        for tag in &publication.tags {
-            tags.insert((publication.image.to_string(), tag.to_string()), publication.index);
-        }
+    let mut wrong = not_tagged_right(place, state);
+    let end = Instant::now() + PATIENCE;
+    while !wrong.is_empty() && wrong.iter().all(|(_, is_late)| *is_late) && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(50));
+        wrong = match Facts::read(&place.state) {
+            Ok(facts) => not_tagged_right(place, &facts.folded()),
+            Err(unreadable) => vec![(unreadable, false)],
+        };
     }
-    for ((image, tag), index) in &tags {
-        match ask_http(place, "GET", &format!("/v2/{image}/manifests/{tag}")) {
-            Ok(answer) if answer.status == 200 && sha256(&answer.body) == index.hex() => {}
-            Ok(answer) => wrong.push(format!("{image}:{tag} is not {index}: {} {}", answer.status, answer.head)),
-            Err(e) => wrong.push(format!("{image}:{tag}: {e}")),
-        }
-    }
+    let mut wrong: Vec<String> = wrong.into_iter().map(|(what, _)| what).collect();
     let published: BTreeSet<_> = state.publications.iter().map(|p| p.manifest).collect();
     for image in state.images.values().filter(|image| !published.contains(&image.manifest)) {
         for digest in [image.manifest, image.index] {
@@ -151,3 +153,33 @@ pub fn not_served_right(place: &Place, state: &State) -> Vec<String> {
     }
     wrong
 }
+
+/// Tags that are not answered with what was published last under them; each with whether it was published under it before.
+fn not_tagged_right(place: &Place, state: &State) -> Vec<(String, bool)> {
+    let mut tags: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+    for publication in &state.publications {
+        for tag in &publication.tags {
+            let of_tag = tags.entry((publication.image.to_string(), tag.to_string())).or_default();
+            of_tag.push(publication.index.hex());
+        }
+    }
+    let mut wrong = Vec::new();
+    for ((image, tag), indexes) in &tags {
+        match ask_http(place, "GET", &format!("/v2/{image}/manifests/{tag}")) {
+            Ok(answer) => {
+                let found = sha256(&answer.body);
+                if answer.status != 200 || indexes.last() != Some(&found) {
+                    let is_late = answer.status == 404 || answer.status == 200 && indexes.contains(&found);
+                    let what =
+                        format!("{image}:{tag} is not the last of {indexes:?}: {} {}", answer.status, answer.head);
+                    wrong.push((what, is_late));
+                }
+            }
+            Err(e) => wrong.push((format!("{image}:{tag}: {e}"), false)),
+        }
+    }
+    wrong
+}
+
+/// How long a daemon may take to serve what its journal says.
+const PATIENCE: Duration = Duration::from_secs(10);

@@ -11,6 +11,7 @@ use crate::{
 };
 use rustix::fs::{FlockOperation, flock};
 use std::{
+    ffi::OsStr,
     fs::{self, File, FileTimes, Permissions},
     io,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
@@ -34,9 +35,18 @@ const TRIALS: &[(&str, Trial)] = &[
     ("locks", locks),
 ];
 
+/// How a directory in which something is tried is called, before the number of the process that tries.
+const TRIAL: &str = "anneal-trial.";
+
+/// Whether an entry is what a trial that was stopped has left.
+pub(crate) fn is_trial(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(TRIAL.as_bytes())
+}
+
 /// Tries a directory's file system; leaves nothing behind.
 pub(crate) fn try_out(dir: &Path) -> Result<()> {
-    let place = dir.join(format!("trial.{}", std::process::id()));
+    let place = dir.join(format!("{TRIAL}{}", std::process::id()));
+    remove_tree(&place)?;
     fs::create_dir(&place).map_err(Error::io("create directory", &place))?;
     let lacks = TRIALS.iter().find_map(|(what, trial)| match trial(&place) {
         Ok(true) => None,

@@ -95,9 +95,21 @@ impl Layout {
         lock.set_len(0).map_err(Error::io("write", &path))?;
         writeln!(lock, "process {}", std::process::id()).map_err(Error::io("write", &path))?;
         if self.is_new()? {
+            self.drop_trials()?;
             self.create()?;
         }
         self.clean()
+    }
+
+    /// What trials that were stopped have left.
+    fn drop_trials(&self) -> Result<()> {
+        for entry in fs::read_dir(&self.dir).map_err(Error::io("list", &self.dir))? {
+            let entry = entry.map_err(Error::io("list", &self.dir))?;
+            if footing::is_trial(&entry.file_name()) {
+                remove_tree(&entry.path())?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether the directory is empty, but for what an interrupted first open or a fresh file system leaves.
@@ -107,7 +119,8 @@ impl Layout {
         }
         for entry in fs::read_dir(&self.dir).map_err(Error::io("list", &self.dir))? {
             let name = entry.map_err(Error::io("list", &self.dir))?.file_name();
-            if !["LOCK", "FORMAT.new", "lost+found"].iter().any(|known| name == *known) {
+            let is_known = ["LOCK", "FORMAT.new", "lost+found"].iter().any(|known| name == *known);
+            if !is_known && !footing::is_trial(&name) {
                 return Err(Error::Foreign { dir: self.dir.clone(), marker: MARKER });
             }
         }

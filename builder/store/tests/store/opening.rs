@@ -152,3 +152,13 @@ fn a_damaged_database_is_an_error_that_names_it() {
         assert!(told(&error).contains(&at.join("db").display().to_string()), "{}", told(&error));
     }
 }
+
+#[test]
+fn what_a_first_open_left_that_was_stopped_is_in_nobodys_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let left = dir.path().join("anneal-trial.4711");
+    fs::create_dir(&left).unwrap();
+    fs::write(left.join("file"), "text").unwrap();
+    drop(Store::open(dir.path(), OpenMode::ReadWrite).unwrap());
+    assert!(!left.exists());
+}
