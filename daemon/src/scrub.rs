@@ -111,7 +111,7 @@ pub(crate) fn scrub(store: &Store, how: &How<'_>, from: u16, before: Report) -> 
     let mut report = Report { stopped: false, ..before };
     for first in from..=255 {
         let first = u8::try_from(first).unwrap_or(u8::MAX);
-        if !blobs::read_part(store, first, how, &mut report) {
+        if !blobs::read_part(store, first, how, &mut report)? {
             report.stopped = true;
             return Ok(report);
         }
@@ -149,7 +149,7 @@ fn once_more(store: &Store, how: &How<'_>, of_blobs: &Report, found: &Report) ->
             report.found(what.clone(), damage.kind, damage.why.clone());
             continue;
         };
-        match blobs::read_blob(store, &digest, how) {
+        match blobs::read_blob(store, &digest, how)? {
             Ok(Some(_)) => {}
             // collected meanwhile, unless somebody took it out of service for its damage
             Ok(None) if store.record(DAMAGE, &digest.hex())?.is_none() => {}

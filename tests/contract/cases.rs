@@ -2,7 +2,7 @@
 
 use crate::{CHUNK, Subject, everywhere, held, keep, noise, told};
 use anneal_content::BlobDigest;
-use anneal_store::{Error, IngestRules, Meaning, Node, OpenMode, Root, Store, Sweep};
+use anneal_store::{Error, IngestRules, Meaning, Mended, Node, OpenMode, Root, Store, Sweep};
 use std::{collections::BTreeSet, fs, io::Read as _, os::unix::fs::PermissionsExt as _, thread};
 
 /// Files that name nothing.
@@ -158,6 +158,7 @@ fn damage_is_found_on_read_and_set_aside_and_the_blob_can_come_again() {
             assert!(aside == wrong, "and somebody can look at it");
             assert_eq!(store.put_blob(&bytes).unwrap(), digest);
             assert!(store.read_blob(&digest, u64::MAX).unwrap() == bytes);
+            assert_eq!(store.mend_blob(&digest).unwrap(), Mended::Sound);
         }
         store.backend().take_away(&[digest], &subject.path().join("tmp/bin")).unwrap();
         let error = store.read_blob(&digest, u64::MAX).unwrap_err();

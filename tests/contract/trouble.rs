@@ -80,6 +80,7 @@ fn a_server_that_is_gone_is_named_and_nothing_is_given_up_for_lost() {
     assert!(error.contains(&place.to_string()) && error.contains("can be reached from here"), "{error}");
     let error = store.put_blob(b"more").unwrap_err();
     assert!(matches!(error, Error::Bucket(_)), "{error}");
+    assert!(matches!(store.mend_blob(&digest), Err(Error::Bucket(_))), "nor that it is lost");
     assert!(store.has(&digest).unwrap(), "nobody knows that it is damaged");
     store.append_events(&[b"the journal goes on".to_vec()]).unwrap();
     let survey = store.collection().unwrap();

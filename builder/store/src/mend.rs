@@ -9,6 +9,7 @@ use crate::{
     layout::remove_tree,
     record::{CHUNK_BYTES, ChunkHash, RecordHasher},
     store::Inner,
+    tree::Wrong,
 };
 use anneal_content::{BlobDigest, TreeDigest};
 use std::{
@@ -37,10 +38,13 @@ impl Store {
         }
         if self.inner.layout.in_bucket {
             // a bucket keeps one copy, and keeps it itself: there is nothing here to mend from
-            return Ok(match self.read_blob(digest, u64::MAX) {
-                Ok(_) => Mended::Sound,
-                Err(error) => Mended::Lost(error.to_string()),
-            });
+            let record = self.inner.blob_record(digest)?;
+            return match self.inner.check_blob(digest, &record, |_| Ok(())) {
+                Ok(()) => Ok(Mended::Sound),
+                // nobody can say now what is there
+                Err(Wrong::Unread(error)) => Err(error),
+                Err(wrong) => Ok(Mended::Lost(self.inner.wrong(digest, wrong).to_string())),
+            };
         }
         // it does not go while it is looked at
         let _lease = self.lease();

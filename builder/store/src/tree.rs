@@ -165,7 +165,7 @@ impl Inner {
         placed.map(|()| path)
     }
 
-    fn wrong(&self, digest: &BlobDigest, wrong: Wrong) -> Error {
+    pub(crate) fn wrong(&self, digest: &BlobDigest, wrong: Wrong) -> Error {
         match wrong {
             Wrong::Content(reason) => self.quarantine(digest, reason),
             Wrong::Absent => self.quarantine(digest, crate::blob::FILE_GONE.to_owned()),

@@ -4,6 +4,7 @@
 //! against the name, so that a record that lies is found as well.
 
 use super::{How, Kind, Report, told};
+use crate::error::Result;
 use anneal_content::{BlobDigest, BlobHasher};
 use anneal_store::{FILE_GONE, Store};
 use std::{
@@ -72,38 +73,47 @@ fn due(spent: u64, bytes_a_second: u64) -> Duration {
     Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
 }
 
-/// Reads a 256th of the blobs; says whether it came to its end. One that was stopped adds nothing to the report.
-pub(super) fn read_part(store: &Store, first: u8, how: &How<'_>, report: &mut Report) -> bool {
+/// Reads a 256th of the blobs; says whether it came to its end. One that was stopped adds nothing to the report, and
+/// neither does one in which the bucket with the blobs could not be asked.
+pub(super) fn read_part(store: &Store, first: u8, how: &How<'_>, report: &mut Report) -> Result<bool> {
     let part = match store.part(first) {
         Ok(part) => part,
+        Err(error @ anneal_store::Error::Bucket(_)) => return Err(error.into()),
         Err(error) => {
             report.found(format!("the records of blobs that begin with {first:02x}"), Kind::Corrupt, told(error));
-            return true;
+            return Ok(true);
         }
     };
-    let (next, of_part) = (AtomicUsize::new(0), Mutex::new(Report::default()));
+    let (next, of_part, unread) = (AtomicUsize::new(0), Mutex::new(Report::default()), Mutex::new(None));
     std::thread::scope(|scope| {
         for _ in 0..how.threads.clamp(1, part.recorded.len().max(1)) {
             scope.spawn(|| {
                 while let Some((digest, _)) = part.recorded.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if (how.stop)() {
+                    if (how.stop)() || unread.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
                         return;
                     }
-                    let read = read_blob(store, digest, how);
-                    note(digest, read, how.tally, &mut of_part.lock().unwrap_or_else(PoisonError::into_inner));
+                    match read_blob(store, digest, how) {
+                        Ok(read) => {
+                            note(digest, read, how.tally, &mut of_part.lock().unwrap_or_else(PoisonError::into_inner));
+                        }
+                        Err(error) => *unread.lock().unwrap_or_else(PoisonError::into_inner) = Some(error),
+                    }
                 }
             });
         }
     });
+    if let Some(error) = unread.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(error);
+    }
     if (how.stop)() {
-        return false;
+        return Ok(false);
     }
     let of_part = of_part.into_inner().unwrap_or_else(PoisonError::into_inner);
     report.blobs += of_part.blobs;
     report.bytes += of_part.bytes;
     report.leftovers += part.leftovers;
     report.damage.extend(of_part.damage);
-    true
+    Ok(true)
 }
 
 fn note(digest: &BlobDigest, read: Read, tally: &Tally, report: &mut Report) {
@@ -126,22 +136,25 @@ fn note(digest: &BlobDigest, read: Read, tally: &Tally, report: &mut Report) {
 /// A blob's size; `None` where the store has no record of it (any more); or what is wrong with it.
 type Read = std::result::Result<Option<u64>, (Kind, String)>;
 
-/// Reads one blob and hashes it.
-pub(super) fn read_blob(store: &Store, digest: &BlobDigest, how: &How<'_>) -> Read {
+/// Reads one blob and hashes it. An error says that nobody knows what is there.
+pub(super) fn read_blob(store: &Store, digest: &BlobDigest, how: &How<'_>) -> Result<Read> {
     let wrong = |error: anneal_store::Error| {
         let kind = match &error {
             anneal_store::Error::Damaged { reason, .. } if reason == FILE_GONE => Kind::Missing,
             _ => Kind::Corrupt,
         };
-        (kind, told(error))
+        match error {
+            error @ anneal_store::Error::Bucket(_) => Err(error.into()),
+            error => Ok(Err((kind, told(error)))),
+        }
     };
     let gone = |error: &anneal_store::Error| {
         matches!(error, anneal_store::Error::Missing { .. } | anneal_store::Error::Collected { .. })
     };
     let mut reader = match store.open_blob(digest) {
         Ok(reader) => reader,
-        Err(error) if gone(&error) => return Ok(None),
-        Err(error) => return Err(wrong(error)),
+        Err(error) if gone(&error) => return Ok(Ok(None)),
+        Err(error) => return wrong(error),
     };
     let mut hasher = BlobHasher::new();
     loop {
@@ -153,13 +166,13 @@ pub(super) fn read_blob(store: &Store, digest: &BlobDigest, how: &How<'_>) -> Re
                 how.throttle.spend(bytes, how.stop);
             }
             Ok(None) => break,
-            Err(error) if gone(&error) => return Ok(None),
-            Err(error) => return Err(wrong(error)),
+            Err(error) if gone(&error) => return Ok(Ok(None)),
+            Err(error) => return wrong(error),
         }
     }
     match hasher.finish() {
-        (found, size) if found == *digest => Ok(Some(size)),
-        (found, _) => Err((Kind::Corrupt, format!("its bytes are {found}"))),
+        (found, size) if found == *digest => Ok(Ok(Some(size))),
+        (found, _) => Ok(Err((Kind::Corrupt, format!("its bytes are {found}")))),
     }
 }
 
