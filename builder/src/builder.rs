@@ -2,12 +2,16 @@
 
 use crate::{BuildRoot, Error, Result, SANDBOX_PROFILE};
 use anneal_attest::{Keyring, SecretKey, sign_result};
-use anneal_content::{ActionDigest, ActionResult, DerivationId, OutputName, TreeDigest};
-use anneal_fetch::Fetcher;
+use anneal_content::{ActionDigest, ActionResult, DerivationId, Entry, EntryKind, OutputName, TreeDigest};
+use anneal_fetch::{BuildRootLock, Fetcher};
 use anneal_plan::{Derived, Toolchain};
 use anneal_sandbox::{CancelToken, Pool};
 use anneal_store::{ResultSurvey, Store};
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+};
 
 /// What a builder is told once.
 #[derive(Debug, Clone)]
@@ -90,8 +94,17 @@ impl Builder {
         self.root.remove_unused(keep_ms, now_ms, dry_run)
     }
 
-    /// Which derivations were built before, and what they came out as.
+    /// Which derivations were built before, and what they came out as. One that has lost something to damage is built again.
     pub fn realised(&self, derived: &Derived) -> Result<BTreeMap<DerivationId, Realised>> {
+        let mut found = self.recorded(derived)?;
+        if self.store.lacks_something()? {
+            found.retain(|_, realised| self.is_whole(realised.outputs.values()));
+        }
+        Ok(found)
+    }
+
+    /// The same, whatever was lost of them.
+    pub(crate) fn recorded(&self, derived: &Derived) -> Result<BTreeMap<DerivationId, Realised>> {
         let mut found = BTreeMap::new();
         for id in derived.derivations.keys() {
             if let Some(realised) = self.realised_one(id)? {
@@ -99,6 +112,26 @@ impl Builder {
             }
         }
         Ok(found)
+    }
+
+    /// Whether all of these trees are in the store, every file of them.
+    fn is_whole<'t>(&self, mut trees: impl Iterator<Item = &'t TreeDigest>) -> bool {
+        let is_here = |entry: &Entry| match &entry.kind {
+            EntryKind::File { digest, .. } => self.store.has(digest).unwrap_or(false),
+            _ => true,
+        };
+        trees.all(|tree| anneal_content::list(tree, &self.store).is_ok_and(|entries| entries.iter().all(is_here)))
+    }
+
+    /// Every tree that a derivation came out as, in whichever of its runs.
+    pub fn outputs_of(&self, id: &DerivationId) -> Result<BTreeSet<TreeDigest>> {
+        let Some(action) = self.action_of(id)? else { return Ok(BTreeSet::new()) };
+        Ok(self.results(&action)?.into_iter().flat_map(|result| result.outputs.into_values()).collect())
+    }
+
+    /// What the build root is made of.
+    pub fn lock(&self) -> &BuildRootLock {
+        self.root.lock()
     }
 
     pub(crate) fn realised_one(&self, id: &DerivationId) -> Result<Option<Realised>> {
@@ -126,6 +159,15 @@ impl Builder {
         let signer = self.keys.signer.as_ref().ok_or(Error::NoBuildKey { action: *action })?;
         let signed = sign_result(action, result, signer)?;
         Ok(self.store.record_result(&signed, &|signed| self.keys.trusted.believes(signed))?)
+    }
+
+    /// The results of an action of which nothing was lost to damage.
+    pub(crate) fn whole_results(&self, action: &ActionDigest) -> Result<Vec<ActionResult>> {
+        let mut results = self.results(action)?;
+        if !results.is_empty() && self.store.lacks_something()? {
+            results.retain(|result| self.is_whole(result.outputs.values()));
+        }
+        Ok(results)
     }
 
     /// The result of an action that may be reused: the first that was not varied on purpose.

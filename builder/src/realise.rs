@@ -52,7 +52,7 @@ impl Builder {
     ) -> Result<Made> {
         let action = Action::resolve(derivation, inputs)?;
         let key = action.digest()?;
-        let known = self.results(&key)?;
+        let known = self.whole_results(&key)?;
         let missing: Vec<Phase> = [Phase::Build, Phase::Proof]
             .into_iter()
             .filter(|v| !known.iter().any(|r| r.variation.is_empty() == (*v == Phase::Build)))

@@ -54,7 +54,7 @@ impl Builder {
             let why = format!("{} {} of the build root", package.name, package.version);
             roots.push(Root { node: Node::Blob(package.sha256), kind: "build root", why });
         }
-        let realised = self.realised(derived)?;
+        let realised = self.recorded(derived)?;
         for (name, id) in &derived.ids {
             let Some(realised) = realised.get(id) else { continue };
             let why = format!("the build of {name} in the active catalogue");

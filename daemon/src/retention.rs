@@ -206,6 +206,11 @@ impl Ground<'_> {
         Ok(Look { survey: collection.survey(roots, MEANING, keep_ms, now_ms)?, remember, loose })
     }
 
+    /// Everything in the store with why it is kept, however young it is.
+    pub(crate) fn survey(&self, collection: &Collection) -> Result<Survey> {
+        Ok(self.look(collection, 0, false)?.survey)
+    }
+
     /// What a collection would do now.
     pub(crate) fn dry_run(mut self, settings: &Settings) -> Result<Collected> {
         let collection = self.store.collection()?;
@@ -318,6 +323,11 @@ impl Directory {
         let store = Store::open_trusting(&dir, mode, settings.chunk_hash())?;
         let builder = new_builder(settings, store.clone(), CancelToken::new())?;
         Ok(Self { store, builder })
+    }
+
+    /// The store alone.
+    pub(crate) fn into_store(self) -> Store {
+        self.store
     }
 
     /// Its ground: the catalogue is the one that was active last.

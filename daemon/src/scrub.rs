@@ -11,10 +11,12 @@
 //! and changes nothing; the daemon scrubs by itself (scrub/schedule.rs), and there damage is taken out of service.
 
 mod blobs;
+mod consequence;
 mod reachable;
 mod schedule;
 
 pub(crate) use blobs::{Tally, Throttle};
+pub(crate) use consequence::{Consequence, mend};
 pub(crate) use schedule::{Summary, keep_scrubbed, last};
 
 use crate::error::{Error, Result};
@@ -75,6 +77,8 @@ pub(crate) struct Report {
     pub(crate) directories: u64,
     /// What is wrong, by what it is wrong with.
     pub(crate) damage: BTreeMap<String, Damage>,
+    /// What was wrong and was put right, with how.
+    pub(crate) mended: BTreeMap<String, String>,
     /// Whether it was stopped before its end.
     pub(crate) stopped: bool,
 }

@@ -15,6 +15,7 @@ use crate::{
     oci_layout::{self, Imported, TrustedKeys},
     retention::{self, Collected, Why},
     service::Service,
+    tasks,
 };
 use anneal_api::{
     ApproverRequest, BackupRequest, CollectRequest, Failure, ImportAnswer, LayoutRequest, Overview, PinRequest,
@@ -278,7 +279,12 @@ async fn decide(State(service): Shared, Path(id): Path<String>, body: Bytes) -> 
 }
 
 async fn reload(State(service): Shared) -> Answer<Json<bool>> {
-    blocking(move || Ok(Json(service.reload_catalog()?))).await
+    blocking(move || {
+        let changed = service.reload_catalog()?;
+        tasks::ask_for_lost(&service)?;
+        Ok(Json(changed))
+    })
+    .await
 }
 
 async fn collect(State(service): Shared, Json(request): Json<CollectRequest>) -> Answer<Json<Collected>> {

@@ -128,6 +128,7 @@ impl Service {
         service.announce_catalog(RevisionCause::Files)?;
         service.ask_again()?;
         service.serve_publications()?;
+        crate::tasks::ask_for_lost(&service)?;
         Ok(service)
     }
 

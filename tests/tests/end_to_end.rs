@@ -7,6 +7,8 @@
 
 #[path = "end_to_end/collect.rs"]
 mod collect;
+#[path = "end_to_end/damage.rs"]
+mod damage;
 #[path = "end_to_end/demo.rs"]
 mod demo;
 #[path = "end_to_end/elsewhere.rs"]

@@ -31,6 +31,17 @@ pub enum Mended {
 }
 
 impl Store {
+    /// Whether a blob was found damaged and has not come again.
+    pub fn lacks_something(&self) -> Result<bool> {
+        for (hex, _) in self.records(DAMAGE)? {
+            let digest = format!("sha256:{hex}").parse::<BlobDigest>();
+            if !digest.map_or(Ok(false), |digest| self.has(&digest))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Looks at a whole blob, row and bytes, and puts right what can be.
     pub fn mend_blob(&self, digest: &BlobDigest) -> Result<Mended> {
         if self.mode() == OpenMode::ReadOnly {

@@ -60,7 +60,7 @@ pub(crate) enum StoreCommand {
 pub(crate) fn run(command: &StoreCommand, settings: &Settings, output: &Output) -> Result<()> {
     match command {
         StoreCommand::Stats => stats::stats(&open(settings)?, settings, output),
-        StoreCommand::Scrub(args) => scrub::run(&open(settings)?, args, settings, output),
+        StoreCommand::Scrub(args) => scrub::run(args, settings, output),
         StoreCommand::Gc { dry_run } => collect::gc(*dry_run, settings, output),
         StoreCommand::Why { digest } => collect::why(digest, settings, output),
         StoreCommand::Pin { digest, reason } => collect::pin(digest, reason, settings, output),

@@ -4,14 +4,17 @@
 //! Two small records of the kind `scrub`: `position`, where a scrub that is under way goes on, and `last`, what the last
 //! one found.
 
-use super::{How, Kind, Report, Tally, Throttle, scrub};
+use super::{How, Kind, Report, Tally, Throttle, mend, scrub};
 use crate::{
     error::Result,
+    retention::ground,
     service::{Service, journal, now_ms},
+    tasks::ask_for_lost,
 };
 use anneal_store::Store;
 use serde::{Deserialize, Serialize};
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -123,11 +126,13 @@ fn run(service: &Service, position: Position) -> Result<()> {
         tally: &Tally::default(),
         passed: &passed,
     };
-    let report = scrub(store, &how, position.next, position.report)?;
+    let mut report = scrub(store, &how, position.next, position.report)?;
     if report.stopped || service.is_draining() {
         note_position(store, &reached.lock().unwrap_or_else(PoisonError::into_inner).0);
         return Ok(());
     }
+    mend(store, &mut report)?;
+    ask_for_lost(service)?;
     tell(service, &report);
     let summary = Summary {
         begun_ms,
@@ -151,8 +156,21 @@ fn note_position(store: &Store, position: &Position) {
 fn tell(service: &Service, report: &Report) {
     let (blobs, bytes, found) = (report.blobs, report.bytes, report.damage.len());
     tracing::info!(blobs, bytes, found, "scrubbed");
+    for (what, how) in report.mended.iter().take(TOLD_MAX) {
+        tracing::warn!(what, how, "found by scrubbing, and put right");
+    }
+    let consequences = match found {
+        0 => BTreeMap::new(),
+        _ => ground(service).consequences(report).unwrap_or_else(|error| {
+            tracing::error!("who needs what is damaged cannot be told: {}", error.chain());
+            BTreeMap::new()
+        }),
+    };
     for (what, damage) in report.damage.iter().take(TOLD_MAX) {
-        tracing::error!(what, kind = damage.kind.word(), why = damage.why, "found by scrubbing");
+        let follows = consequences.get(what).cloned().unwrap_or_default();
+        let (needed_for, in_doubt) = (follows.needed_for.join(", for "), follows.in_doubt.join(", "));
+        let (kind, why, remedy) = (damage.kind.word(), &damage.why, follows.remedy);
+        tracing::error!(what, kind, why, needed_for, in_doubt, remedy, "found by scrubbing");
     }
     if found > 0 {
         let text =

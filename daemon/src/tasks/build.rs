@@ -47,6 +47,25 @@ impl Again {
     }
 }
 
+/// Asks for the builds of which the store has lost something to damage.
+pub(crate) fn ask_for_lost(service: &Service) -> Result<()> {
+    if !service.store.lacks_something()? {
+        return Ok(());
+    }
+    let active = service.active();
+    let whole = service.builder.realised(&active.derived)?;
+    for (name, need) in &active.derived.images {
+        for id in need.derivations.iter().filter(|id| !whole.contains_key(*id)) {
+            // what was never built is not lost
+            if service.builder.action_of(id)?.is_some() {
+                service.again.ask(name);
+            }
+        }
+    }
+    service.wake();
+    Ok(())
+}
+
 /// Plans, builds and assembles these images of the active catalogue.
 pub(crate) fn build(service: &Service, images: &BTreeSet<ImageName>) -> Result<()> {
     // What is built, found or put here is named at the latest when the image is assembled.

@@ -7,7 +7,7 @@ mod image;
 mod publish;
 mod respond;
 
-pub(crate) use build::{Again, build, held_derivations};
+pub(crate) use build::{Again, ask_for_lost, build, held_derivations};
 pub(crate) use candidate::binding;
 pub(crate) use feed::{Feed, import_advisory, read_record};
 pub(crate) use image::{CheckReport, index_image, report};

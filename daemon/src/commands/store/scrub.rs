@@ -1,19 +1,25 @@
-//! `anneal store scrub`: the whole store read against its digests, beside a daemon or without one. Nothing is changed.
+//! `anneal store scrub`: the whole store read against its digests, beside a daemon or without one. Nothing is
+//! changed but by `--mend`.
 
 use crate::{
     error::{Error, Result},
     keys::result_keys,
     output::{Output, human_bytes, printable},
-    scrub::{How, Kind, Report, Tally, Throttle, scrub},
+    retention,
+    scrub::{Consequence, How, Kind, Report, Tally, Throttle, mend, scrub},
     settings::Settings,
 };
-use anneal_store::Store;
+use anneal_store::{OpenMode, Store};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::{
+    collections::BTreeMap,
     fmt::Write as _,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
+
+/// What follows from what is damaged, or why that cannot be told.
+type Consequences = std::result::Result<BTreeMap<String, Consequence>, String>;
 
 /// How often the progress bar is drawn.
 const PERIOD: Duration = Duration::from_millis(200);
@@ -27,10 +33,18 @@ pub(crate) struct ScrubArgs {
     /// Read at most so many MiB a second, so that others have the disk too
     #[arg(long, value_name = "N")]
     mib_a_second: Option<u64>,
+    /// Put right what can be, from what else is there; no daemon may be running, which does so by itself
+    #[arg(long)]
+    mend: bool,
 }
 
-/// Reads everything and says what is wrong.
-pub(super) fn run(store: &Store, args: &ScrubArgs, settings: &Settings, output: &Output) -> Result<()> {
+/// Reads everything and says what is wrong, and what follows from it.
+pub(super) fn run(args: &ScrubArgs, settings: &Settings, output: &Output) -> Result<()> {
+    let store = &if args.mend {
+        retention::Directory::open(settings, OpenMode::ReadWrite)?.into_store()
+    } else {
+        super::open(settings)?
+    };
     let (tally, ended) = (Tally::default(), AtomicBool::new(false));
     let trusted = result_keys(&settings.state.join("keys"))?.trusted;
     let throttle = Throttle::new(args.mib_a_second.unwrap_or_default() << 20);
@@ -42,7 +56,7 @@ pub(super) fn run(store: &Store, args: &ScrubArgs, settings: &Settings, output: 
         tally: &tally,
         passed: &|_, _| {},
     };
-    let report = std::thread::scope(|scope| {
+    let mut report = std::thread::scope(|scope| {
         if output.terminal {
             scope.spawn(|| draw(store, &tally, &ended));
         }
@@ -50,12 +64,26 @@ pub(super) fn run(store: &Store, args: &ScrubArgs, settings: &Settings, output: 
         ended.store(true, Ordering::Release);
         report
     })?;
-    output.result(|| printable(&text(&report)), &shown(&report))?;
+    if args.mend {
+        mend(store, &mut report)?;
+    }
+    let consequences = follows(&report, settings);
+    output.result(|| printable(&text(&report, &consequences)), &shown(&report, &consequences))?;
     if report.damage.is_empty() {
         return Ok(());
     }
     let counts = Kind::ALL.map(|kind| format!("{} {}", report.count(kind), kind.word())).join(", ");
     Err(Error::No(format!("not everything in the store is as it should be: {counts}")))
+}
+
+/// What follows from the damage; where that cannot be told, why.
+fn follows(report: &Report, settings: &Settings) -> Consequences {
+    if report.damage.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let directory = retention::Directory::open(settings, OpenMode::ReadOnly).map_err(|error| error.chain())?;
+    let told = directory.ground().and_then(|ground| ground.consequences(report));
+    told.map_err(|error| error.chain())
 }
 
 /// Draws how far it came until it ended.
@@ -75,15 +103,19 @@ fn draw(store: &Store, tally: &Tally, ended: &AtomicBool) {
 }
 
 /// The report with its counts by kind.
-fn shown(report: &Report) -> serde_json::Value {
+fn shown(report: &Report, consequences: &Consequences) -> serde_json::Value {
     let mut value = serde_json::to_value(report).unwrap_or_default();
     for kind in Kind::ALL {
         value[kind.word()] = report.count(kind).into();
     }
+    match consequences {
+        Ok(all) => value["consequences"] = serde_json::to_value(all).unwrap_or_default(),
+        Err(why) => value["consequences_unknown"] = why.as_str().into(),
+    }
     value
 }
 
-fn text(report: &Report) -> String {
+fn text(report: &Report, consequences: &Consequences) -> String {
     let Report { events, blobs, bytes, leftovers, results, trees, directories, damage, .. } = report;
     let mut text = format!("read {events} events, {blobs} blobs ({}), {results} signed results, ", human_bytes(*bytes));
     let _ = writeln!(text, "{trees} trees of images, {directories} directories that builds are given");
@@ -93,6 +125,22 @@ fn text(report: &Report) -> String {
     }
     for (what, found) in damage {
         let _ = writeln!(text, "{}: {what}: {}", found.kind.word(), found.why);
+    }
+    for (digest, Consequence { needed_for, in_doubt, remedy }) in consequences.iter().flatten() {
+        let _ = writeln!(text, "without {digest}:");
+        if !needed_for.is_empty() {
+            let _ = writeln!(text, "  it is needed for {}", needed_for.join(", for "));
+        }
+        if !in_doubt.is_empty() {
+            let _ = writeln!(text, "  built with it, and in doubt: {}", in_doubt.join(", "));
+        }
+        let _ = writeln!(text, "  to have it back: {remedy}");
+    }
+    for (what, how) in &report.mended {
+        let _ = writeln!(text, "mended: {what}: {how}");
+    }
+    if let Err(why) = consequences {
+        let _ = writeln!(text, "who needs what is damaged cannot be told: {why}");
     }
     if damage.is_empty() {
         text.push_str("no damage\n");

@@ -1,0 +1,68 @@
+//! Damage on the disk: a scrub finds it, says who needs it, what was built with it and how it comes back; a build that needs
+//! it makes it again; and what is there a second time is put right.
+
+use crate::collect::begun;
+use anneal_tests::{Daemon, Notes, Place, scratch, wait_for};
+use serde_json::Value;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// What the package's first release installs.
+const NOTE: &[u8] = b"the note of release 1.0\n";
+
+/// The file of the blob with these bytes.
+fn blob_with(place: &Place, wanted: &[u8]) -> PathBuf {
+    let folders = fs::read_dir(place.state.join("store/blobs/sha256")).unwrap();
+    let files = folders.flat_map(|folder| fs::read_dir(folder.unwrap().path()).unwrap());
+    files.map(|file| file.unwrap().path()).find(|path| fs::read(path).unwrap() == wanted).unwrap()
+}
+
+/// Flips a bit in the middle of a file.
+fn rot(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 4;
+    fs::write(path, bytes).unwrap();
+}
+
+fn scrub(place: &Place, more: &[&str]) -> (bool, Value) {
+    let said = place.anneal(&[&["store", "scrub", "--json"], more].concat());
+    (said.code == 0, said.json())
+}
+
+#[test]
+fn a_damaged_result_is_named_with_what_was_built_with_it_and_the_next_build_makes_it_again() {
+    let dir = scratch();
+    let notes = Notes::ready(dir.path());
+    let place = &notes.place;
+    let (daemon, ..) = begun(place);
+    drop(daemon);
+    assert!(scrub(place, &[]).0, "a fresh store is whole");
+
+    let file = blob_with(place, NOTE);
+    let digest = format!("sha256:{}", file.file_name().unwrap().to_str().unwrap());
+    rot(&file);
+    let (whole, report) = scrub(place, &[]);
+    assert!(!whole, "{report}");
+    assert_eq!(report["damage"][&digest]["kind"], "corrupt", "{report}");
+    let follows = &report["consequences"][&digest];
+    let named = |field: &str| follows[field].as_array().unwrap().iter().map(|v| v.as_str().unwrap().to_owned());
+    assert!(named("needed_for").any(|why| why.contains("note")), "{follows}");
+    assert_eq!(named("in_doubt").collect::<Vec<_>>(), ["package note", "image note"], "{follows}");
+    assert!(follows["remedy"].as_str().unwrap().contains("anneal build note"), "{follows}");
+
+    // nothing else has its bytes, so mending takes it out of service; it is named still
+    let (whole, report) = scrub(place, &["--mend"]);
+    assert!(!whole && report["damage"][&digest].is_object(), "{report}");
+    assert!(report["consequences"][&digest]["in_doubt"].as_array().is_some_and(|all| all.len() == 2), "{report}");
+    assert!(!file.exists() && place.state.join("store/quarantine").join(file.file_name().unwrap()).exists());
+
+    let _daemon = Daemon::start(place, &[]);
+    place.anneal(&["build", "note", "--quiet"]).fine();
+    wait_for("the damaged file to come again", Duration::from_secs(60), || file.exists().then_some(()));
+    assert_eq!(fs::read(&file).unwrap(), NOTE);
+    wait_for("a store that is whole again", Duration::from_secs(60), || scrub(place, &[]).0.then_some(()));
+}
