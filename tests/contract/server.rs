@@ -41,8 +41,8 @@ pub(crate) fn servers() -> &'static [Server] {
     SERVERS.get_or_init(|| {
         let mut servers = Vec::new();
         match program("moto_server") {
-            Some(path) => servers.push(Server::start("moto", NO_MATTER_WHO, |port, _| {
-                let mut command = ended_with_us();
+            Some(path) => servers.push(Server::start("moto", NO_MATTER_WHO, |port, dir| {
+                let mut command = ended_with_us(dir);
                 command.arg(path).args(["-H", "127.0.0.1", "-p", &port.to_string()]);
                 command
             })),
@@ -72,10 +72,11 @@ fn program(name: &str) -> Option<PathBuf> {
     venv.into_iter().chain(std::env::split_paths(&path)).map(|dir| dir.join(name)).find(|path| path.is_file())
 }
 
-/// A shell that runs a command and ends it when its own input ends.
-fn ended_with_us() -> Command {
+/// A shell that runs a command, ends it when its own input ends, and removes its directory.
+fn ended_with_us(dir: &std::path::Path) -> Command {
     let mut command = Command::new("sh");
-    command.args(["-c", "\"$@\" </dev/null & child=$!; read -r _; kill -9 $child; wait", "sh"]);
+    let script = "dir=$1; shift; \"$@\" </dev/null & child=$!; read -r _; kill -9 $child; wait; rm -rf \"$dir\"";
+    command.args(["-c", script, "sh"]).arg(dir);
     command
 }
 
@@ -88,7 +89,7 @@ fn weed(path: &std::path::Path, port: u16, dir: &std::path::Path) -> Command {
     );
     let config = dir.join("s3.json");
     fs::write(&config, identities).unwrap();
-    let mut command = ended_with_us();
+    let mut command = ended_with_us(dir);
     command.arg(path).args(["server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", "-filer"]);
     // nothing that is not asked for, and no word to anybody
     command.args(["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]);
