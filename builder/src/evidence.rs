@@ -127,6 +127,11 @@ impl Builder {
         Ok(Some(text).filter(|text| !text.is_empty()))
     }
 
+    /// Puts the SPDX document of an image into the store.
+    pub fn put_sbom(&self, catalog: &Catalog, image: &AssembledImage) -> Result<BlobDigest> {
+        Ok(self.store.put_blob(&self.sbom(catalog, image)?)?)
+    }
+
     fn sbom_file(&self, path: TreePath, digest: &BlobDigest) -> Result<SbomFile> {
         let damaged = |source| anneal_content::Error::Read { digest: *digest, source };
         let mut reader = self.store.open(digest).map_err(damaged)?;

@@ -149,6 +149,14 @@ pub(super) fn sign(service: &Service, manifest: &BlobDigest) -> Result<()> {
     let Some((_, _, results)) = recorded.verdict else { return Ok(()) };
     let Some((revision, revision_blob)) = state.revision else { return Ok(()) };
     let report = report(&service.small_blob(&results)?)?;
+    if !service.store.has(&report.sbom)? {
+        // It went while nothing asked for this image. It follows from the image, so it comes again as it was.
+        let again = service.builder.put_sbom(&active.catalog, &image)?;
+        if again != report.sbom {
+            let was = report.sbom;
+            return Err(Error::Internal(format!("the SBOM {was} that was checked is gone, and is {again} by now")));
+        }
+    }
     let mut fixed = BTreeMap::new();
     for id in super::candidate::fixes(&state, recorded) {
         fixed.extend(state.advisories.get(&id).map(|record| (id.clone(), *record)));
