@@ -17,7 +17,9 @@ pub enum Error {
         expected: &'static str,
     },
     /// The JSON of a spec is not one.
-    #[error("sandbox spec: {reason}; docs/sandbox.md has the fields and an example of each kind")]
+    #[error(
+        "sandbox spec: {reason}; docs/sandbox-spec.schema.json has the fields, docs/examples/sandbox an example of each kind"
+    )]
     Json {
         /// What is wrong, and where: line and column.
         reason: String,

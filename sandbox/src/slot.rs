@@ -43,8 +43,12 @@ impl Slot {
         let mut reason = Errno::ENOENT.into();
         let namespace = fs::metadata("/proc/self/ns/user").map_or(0, |found| found.ino());
         for place in places(geteuid().as_raw(), namespace) {
-            match take_in(&place) {
-                Ok(slot) => return Ok(slot),
+            match directory_of_ours(&place) {
+                // Two places would give the same numbers out, so the first that there is decides, whatever it says.
+                Ok(directory) => {
+                    let taken = take_in(&directory);
+                    return taken.map_err(|source| Error::Launch { action: "reserve a user id", source });
+                }
                 Err(error) => reason = error,
             }
         }
@@ -69,7 +73,8 @@ fn places(uid: u32, namespace: u64) -> Vec<PathBuf> {
     places
 }
 
-fn take_in(place: &PathBuf) -> io::Result<Slot> {
+/// A place that only this user can enter, made where it is not there yet.
+fn directory_of_ours(place: &PathBuf) -> io::Result<File> {
     match DirBuilder::new().mode(0o700).create(place) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
@@ -82,9 +87,13 @@ fn take_in(place: &PathBuf) -> io::Result<Slot> {
     if found.uid() != geteuid().as_raw() || found.mode() & 0o077 != 0 {
         return Err(io::Error::other(format!("{} is not a directory of this user alone", place.display())));
     }
+    Ok(directory)
+}
+
+fn take_in(directory: &File) -> io::Result<Slot> {
     let flags = OFlag::O_RDONLY | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     for number in 0..SLOTS {
-        let file = File::from(openat(&directory, number.to_string().as_str(), flags, Mode::S_IRUSR)?);
+        let file = File::from(openat(directory, number.to_string().as_str(), flags, Mode::S_IRUSR)?);
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             // Whoever tidied the directory up meanwhile has made the lock one on nothing.
             Ok(holder) if holder.metadata()?.nlink() > 0 => return Ok(Slot { number, _holder: holder }),
@@ -114,12 +123,22 @@ mod tests {
     fn a_number_is_taken_whatever_network_the_other_launcher_is_in() {
         let dir = tempfile::tempdir().unwrap();
         let place = dir.path().join("slots");
-        let first = take_in(&place).unwrap();
-        let second = take_in(&place).unwrap();
+        let directory = directory_of_ours(&place).unwrap();
+        let first = take_in(&directory).unwrap();
+        let second = take_in(&directory_of_ours(&place).unwrap()).unwrap();
         assert_eq!((first.number(), second.number()), (0, 1));
         drop(first);
-        assert_eq!(take_in(&place).unwrap().number(), 0);
+        assert_eq!(take_in(&directory).unwrap().number(), 0);
         assert_eq!(fs::metadata(&place).unwrap().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn where_every_number_is_taken_there_is_no_run_and_no_number_from_elsewhere() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = directory_of_ours(&dir.path().join("slots")).unwrap();
+        let all: Vec<Slot> = (0..SLOTS).map(|_| take_in(&directory).unwrap()).collect();
+        assert!(take_in(&directory).unwrap_err().to_string().contains("1024 runs are under way"));
+        drop(all);
     }
 
     #[test]
@@ -128,10 +147,10 @@ mod tests {
         let open = dir.path().join("open");
         fs::create_dir(&open).unwrap();
         fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        assert!(take_in(&open).is_err());
+        assert!(directory_of_ours(&open).is_err());
         let link = dir.path().join("link");
         std::os::unix::fs::symlink(dir.path(), &link).unwrap();
-        assert!(take_in(&link).is_err());
+        assert!(directory_of_ours(&link).is_err());
         assert_eq!(fs::read_dir(&open).unwrap().count(), 0);
     }
 

@@ -16,6 +16,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
+use tokio::signal::unix::{SignalKind, signal};
 
 const SCRATCH_BYTES: u64 = 1 << 30;
 const SCRATCH_INODES: u64 = 100_000;
@@ -125,12 +126,13 @@ fn run_one(args: &RunArgs, output: &Output) -> Result<()> {
         (None, Some(root)) => spec(checked_root(root)?, args),
         (None, None) => return Err(Error::Input("give --root DIR and a command, or --spec FILE".into())),
     };
+    let cancel = cancelled_when_told_to_end()?;
     // What the command writes is the result; with --json that is the outcome, and what it writes goes beside.
     let outcome = if output.json {
-        anneal_sandbox::run(&spec, &mut std::io::stderr(), &CancelToken::new())?
+        anneal_sandbox::run(&spec, &mut std::io::stderr(), &cancel)?
     } else {
         let mut out = std::io::stdout();
-        let outcome = anneal_sandbox::run(&spec, &mut out, &CancelToken::new())?;
+        let outcome = anneal_sandbox::run(&spec, &mut out, &cancel)?;
         let _ = out.flush();
         outcome
     };
@@ -141,6 +143,27 @@ fn run_one(args: &RunArgs, output: &Output) -> Result<()> {
         output.result(String::new, &outcome)?;
     }
     verdict(&outcome, &spec)
+}
+
+/// What a signal to end this program cancels, so that nothing of the run stays behind.
+fn cancelled_when_told_to_end() -> Result<CancelToken> {
+    let failed = |source| io("wait for signals in", Path::new("."))(source);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let mut heard = {
+        let _inside = runtime.enter();
+        let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
+        kinds.map(signal).into_iter().collect::<std::io::Result<Vec<_>>>().map_err(failed)?
+    };
+    let cancel = CancelToken::new();
+    let told = cancel.clone();
+    std::thread::spawn(move || {
+        runtime.block_on(std::future::poll_fn(|context| {
+            let any = heard.iter_mut().any(|one| one.poll_recv(context).is_ready());
+            if any { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+        }));
+        told.cancel();
+    });
+    Ok(cancel)
 }
 
 fn checked_root(root: &Path) -> Result<PathBuf> {
