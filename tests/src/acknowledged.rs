@@ -141,12 +141,31 @@ pub fn not_served_right(place: &Place, state: &State) -> Vec<String> {
         };
     }
     let mut wrong: Vec<String> = wrong.into_iter().map(|(what, _)| what).collect();
+    let mut unpublished = served_unpublished(place, state);
+    if !unpublished.is_empty() {
+        // published since the state was read, perhaps: an event is in the journal before anything is served
+        match Facts::read(&place.state) {
+            Ok(facts) => {
+                let still = served_unpublished(place, &facts.folded());
+                unpublished.retain(|what| still.contains(what));
+            }
+            Err(unreadable) => wrong.push(unreadable),
+        }
+    }
+    wrong.extend(unpublished);
+    wrong
+}
+
+/// What is served although the state knows of no publication of it; and what says that it is published without one.
+fn served_unpublished(place: &Place, state: &State) -> Vec<String> {
+    let mut wrong = Vec::new();
     let published: BTreeSet<_> = state.publications.iter().map(|p| p.manifest).collect();
     for image in state.images.values().filter(|image| !published.contains(&image.manifest)) {
         for digest in [image.manifest, image.index] {
             match ask_http(place, "GET", &format!("/v2/{}/manifests/{digest}", image.name)) {
                 Ok(answer) if answer.status == 404 => {}
-                other => wrong.push(format!("{digest} of {} was not published, and: {other:?}", image.name)),
+                Ok(answer) => wrong.push(format!("{digest} of {} was not published: {}", image.name, answer.status)),
+                Err(error) => wrong.push(format!("{digest} of {}: {error}", image.name)),
             }
         }
         let waits = state.candidates.values().find(|c| c.manifest == image.manifest);
