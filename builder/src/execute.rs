@@ -235,7 +235,10 @@ impl Builder {
 }
 
 fn failure(step: &Step, error: Error) -> StepFailure {
-    let log = if let Error::BuildFailed { log, .. } = &error { Some(*log) } else { None };
+    let log = match &error {
+        Error::BuildFailed { log, .. } | Error::FailedBefore { log, .. } => Some(*log),
+        _ => None,
+    };
     StepFailure { package: step.package().clone(), derivation: step.derivation(), error, log }
 }
 
