@@ -20,8 +20,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How many things are deleted together: whoever needs one of them waits for all.
+/// How many things are deleted together at most: whoever needs one of them waits for all.
 const BATCH: usize = 64;
+/// How long somebody may wait for a batch: after one that took longer, the next ones are half as large.
+const WAIT: Duration = Duration::from_millis(20);
 
 /// How a sweep is done.
 pub struct Sweep<'a> {
@@ -99,12 +101,15 @@ impl Collection {
         let blobs =
             survey.blobs.iter().map(|(digest, bytes)| Doomed { node: Node::Blob(*digest), bytes: *bytes, row: None });
         doomed.extend(blobs);
-        for batch in doomed.chunks(BATCH) {
+        let (mut left, mut size) = (doomed.as_slice(), BATCH);
+        while !left.is_empty() {
             if (how.stop)() {
                 swept.stopped = true;
                 return Ok(());
             }
-            self.delete(survey, how, batch, dir, swept)?;
+            let (batch, later) = left.split_at(size.min(left.len()));
+            size = next_batch(size, self.delete(survey, how, batch, dir, swept)?);
+            left = later;
         }
         self.expire_failures(survey.now_ms, swept)?;
         self.sweep_files(survey, how, dir, swept)
@@ -134,7 +139,7 @@ impl Collection {
         batch: &[Doomed],
         dir: &Path,
         swept: &mut Swept,
-    ) -> Result<()> {
+    ) -> Result<Duration> {
         let nodes: Vec<Node> = batch.iter().map(|doomed| doomed.node).collect();
         let condemned = self.condemn(survey, how.meaning, &nodes)?;
         let begun = Instant::now();
@@ -147,7 +152,8 @@ impl Collection {
             digests.iter().try_for_each(|digest| self.move_files(digest, dir))
         });
         self.lease.touches().absolve();
-        swept.waited(begun.elapsed());
+        let took = begun.elapsed();
+        swept.waited(took);
         moved?;
         for doomed in gone {
             match (&doomed.row, doomed.node) {
@@ -159,7 +165,8 @@ impl Collection {
                 }
             }
         }
-        remove_tree(dir)
+        remove_tree(dir)?;
+        Ok(took)
     }
 
     fn delete_rows(&self, gone: &[&Doomed], remember: &BTreeSet<BlobDigest>, now_ms: u64) -> Result<()> {
@@ -287,6 +294,11 @@ impl Swept {
     }
 }
 
+/// How many are deleted together after a batch of `size` that took so long.
+fn next_batch(size: usize, took: Duration) -> usize {
+    if took > WAIT { (size / 2).max(1) } else { (size + size / 4 + 1).min(BATCH) }
+}
+
 fn as_blob(node: &Node) -> Option<BlobDigest> {
     match node.stored() {
         Node::Blob(digest) => Some(digest),
@@ -300,4 +312,21 @@ fn subfolders(dir: &Path) -> Result<impl Iterator<Item = PathBuf> + use<>> {
         found.push(entry.map_err(Error::io("list", dir))?.path());
     }
     Ok(found.into_iter().filter(|path| path.is_dir()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn on_a_slow_disk_batches_shrink_until_nobody_waits_long_and_grow_again_when_it_recovers() {
+        // a disk on which each thing takes 5 ms
+        let slow = |size: usize| Duration::from_millis(5 * size as u64);
+        let sizes: Vec<usize> =
+            std::iter::successors(Some(BATCH), |size| Some(next_batch(*size, slow(*size)))).take(50).collect();
+        assert!(sizes.iter().skip(5).all(|size| slow(*size) <= Duration::from_millis(50)), "{sizes:?}");
+        let recovered = (0..20).fold(1, |size, _| next_batch(size, Duration::ZERO));
+        assert_eq!(recovered, BATCH);
+        assert_eq!(next_batch(1, Duration::from_secs(9)), 1, "one at a time is the least");
+    }
 }
