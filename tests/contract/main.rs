@@ -1,11 +1,13 @@
 //! What every backend of the store does, tried on all of them: the directory, and buckets on servers that we did not
 //! write (`server.rs`). A server that is not installed is skipped, with a line.
 //!
+//! `daemon.rs` runs a whole daemon on one of them.
 //! `cases.rs` holds them against the contract in `builder/store/src/backend.rs` and against the store's own promises;
 //! `trouble.rs` is about what only a server does: it is gone, cuts transfers, ignores conditions, or is another store's.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
 mod cases;
+mod daemon;
 mod proxy;
 mod server;
 mod trouble;
