@@ -18,7 +18,7 @@ use anneal_builder::Builder;
 use anneal_content::{BlobDigest, BlobSource as _, ImageName, PackageName, Version};
 use anneal_index::Index;
 use anneal_ledger::{Event, Record, RevisionCause, State, Wanted, WantedImage};
-use anneal_plan::{Derived, derive};
+use anneal_plan::{Before, Derived, derive_after};
 use anneal_recipe::Catalog;
 use anneal_registry::Served;
 use anneal_sandbox::CancelToken;
@@ -105,7 +105,7 @@ impl Service {
         let cancel = CancelToken::new();
         let builder = new_builder(&settings, store.clone(), cancel.clone())?;
         let base = read_catalog(settings.catalog_dir()?, false)?;
-        let active = activate(&base, &state, &builder)?;
+        let active = activate(&base, &state, &builder, None)?;
         let service = Arc::new(Self {
             index: Index::open(&dir.join("index"))?,
             served: watch::Sender::new(Arc::new(Served::default())),
@@ -206,7 +206,8 @@ impl Service {
     pub(crate) fn reload_catalog(&self) -> Result<bool> {
         let _changing = self.changing();
         let base = read_catalog(self.settings.catalog_dir()?, false)?;
-        let active = self.with_state(|state| activate(&base, state, &self.builder))?;
+        let last = self.active();
+        let active = self.with_state(|state| activate(&base, state, &self.builder, Some(&last)))?;
         *self.active.lock().unwrap_or_else(PoisonError::into_inner) = active;
         self.announce_catalog(RevisionCause::Files)
     }
@@ -378,9 +379,10 @@ fn policy_digest(catalog: &Catalog, image: &ImageName) -> Result<BlobDigest> {
     Ok(anneal_content::blob_digest_of(&(&recipe.allow, packages))?)
 }
 
-fn activate(base: &Catalog, state: &State, builder: &Builder) -> Result<Active> {
-    let catalog = at_chosen_releases(base, state)?;
-    let derived = derive(&catalog, &builder.toolchain())?;
+fn activate(base: &Catalog, state: &State, builder: &Builder, last: Option<&Active>) -> Result<Active> {
+    let (catalog, toolchain) = (at_chosen_releases(base, state)?, builder.toolchain());
+    let before = last.map(|it| Before { catalog: &it.catalog, toolchain: &toolchain, derived: &it.derived });
+    let derived = derive_after(before, &catalog, &toolchain)?;
     Active::of(catalog, derived)
 }
 

@@ -177,9 +177,9 @@ fn reason(
         Some(before) if before.version != task.version => Reason::Release { from: before.version.clone() },
         Some(before) => {
             let same_inputs = crate::Derivation { requires: before.requires.clone(), ..task.clone() };
-            if same_inputs == *before && !after.is_empty() {
+            if same_inputs == **before && !after.is_empty() {
                 Reason::Follows { inputs: after.iter().cloned().collect() }
-            } else if same_inputs == *before {
+            } else if same_inputs == **before {
                 Reason::New
             } else {
                 Reason::Recipe

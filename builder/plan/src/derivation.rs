@@ -2,9 +2,12 @@
 
 use crate::Error;
 use anneal_content::{BlobDigest, DerivationId, EntryName, ImageName, PackageName, Version, canonical_json};
-use anneal_recipe::{BuildPath, Catalog, OutputRule, PackageRecipe};
+use anneal_recipe::{BuildPath, Catalog, ImageRecipe, OutputRule, PackageRecipe};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// What every build has in common; a change of it re-keys everything.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,9 +109,9 @@ pub struct Derived {
     /// Each package's derivation.
     pub ids: BTreeMap<PackageName, DerivationId>,
     /// Each derivation.
-    pub derivations: BTreeMap<DerivationId, Derivation>,
+    pub derivations: BTreeMap<DerivationId, Arc<Derivation>>,
     /// Each image.
-    pub images: BTreeMap<ImageName, ImageNeed>,
+    pub images: BTreeMap<ImageName, Arc<ImageNeed>>,
     /// Packages, dependencies first.
     pub order: Vec<PackageName>,
 }
@@ -129,48 +132,113 @@ struct ImageKey<'a> {
     layer_writer: &'a str,
 }
 
+/// A catalogue that was derived before, with what came of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Before<'a> {
+    /// The catalogue.
+    pub catalog: &'a Catalog,
+    /// With what it was derived.
+    pub toolchain: &'a Toolchain,
+    /// What came of it.
+    pub derived: &'a Derived,
+}
+
 /// Derives every package and image of a catalogue.
 pub fn derive(catalog: &Catalog, toolchain: &Toolchain) -> Result<Derived, Error> {
+    derive_after(None, catalog, toolchain)
+}
+
+/// The same, taking over what cannot have changed: the answer is that of [`derive`], and time goes with what is new.
+pub fn derive_after(before: Option<Before<'_>>, catalog: &Catalog, toolchain: &Toolchain) -> Result<Derived, Error> {
+    let before = before.filter(|before| before.toolchain == toolchain);
     let mut derived = Derived { order: catalog.topological(), ..Derived::default() };
+    // Packages whose recipe and derivation are as they were.
+    let mut same: BTreeSet<DerivationId> = BTreeSet::new();
     for name in &derived.order {
-        let recipe = catalog.package(name)?;
-        let mut requires = BTreeMap::new();
-        for input in catalog.build_sysroot(name)? {
-            let id = derived.ids.get(&input).copied();
-            let id = id.ok_or_else(|| Error::Unresolved { package: name.clone(), input: input.clone() })?;
-            requires.insert(input, id);
-        }
-        let derivation = Derivation::of(recipe, requires, toolchain);
-        let id = derivation.id()?;
+        let recipe = catalog.packages().get(name);
+        let recipe = recipe.ok_or_else(|| Error::Unresolved { package: name.clone(), input: name.clone() })?;
+        let kept = before.and_then(|before| kept(before, name, recipe, &same));
+        let (id, derivation) = match kept {
+            Some(kept) => {
+                same.insert(kept.0);
+                kept
+            }
+            None => derived.derive_one(catalog, recipe, toolchain)?,
+        };
         derived.ids.insert(name.clone(), id);
         derived.derivations.insert(id, derivation);
     }
     for (name, recipe) in catalog.images() {
-        let packages = catalog.image_packages(name)?;
+        let kept = before.and_then(|before| {
+            let need = before.derived.images.get(name)?;
+            // Everything that was reached from its recipe is as it was, so the same is reached again.
+            let is_same = before.catalog.images().get(name) == Some(recipe) && need.derivations.is_subset(&same);
+            is_same.then(|| need.clone())
+        });
+        let need = match kept {
+            Some(need) => need,
+            None => Arc::new(derived.need(catalog, recipe, toolchain)?),
+        };
+        derived.images.insert(name.clone(), need);
+    }
+    Ok(derived)
+}
+
+/// A package's derivation of before, if its recipe says the same and what it requires is as it was.
+fn kept(
+    before: Before<'_>,
+    name: &PackageName,
+    recipe: &Arc<PackageRecipe>,
+    same: &BTreeSet<DerivationId>,
+) -> Option<(DerivationId, Arc<Derivation>)> {
+    let id = *before.derived.ids.get(name)?;
+    let derivation = before.derived.derivations.get(&id)?;
+    let is_same = derivation.requires.values().all(|input| same.contains(input))
+        && before.catalog.packages().get(name) == Some(recipe);
+    is_same.then(|| (id, derivation.clone()))
+}
+
+impl Derived {
+    fn derive_one(
+        &self,
+        catalog: &Catalog,
+        recipe: &PackageRecipe,
+        toolchain: &Toolchain,
+    ) -> Result<(DerivationId, Arc<Derivation>), Error> {
+        let name = &recipe.name;
+        let mut requires = BTreeMap::new();
+        for input in catalog.build_sysroot(name)? {
+            let id = self.ids.get(&input).copied();
+            let id = id.ok_or_else(|| Error::Unresolved { package: name.clone(), input: input.clone() })?;
+            requires.insert(input, id);
+        }
+        let derivation = Derivation::of(recipe, requires, toolchain);
+        Ok((derivation.id()?, Arc::new(derivation)))
+    }
+
+    fn need(&self, catalog: &Catalog, image: &ImageRecipe, toolchain: &Toolchain) -> Result<ImageNeed, Error> {
+        let packages = catalog.image_packages(&image.name)?;
         let mut known = BTreeMap::new();
         for package in &packages {
             let recipe = catalog.package(package)?;
-            let derivation = derived.ids.get(package).copied();
+            let derivation = self.ids.get(package).copied();
             let derivation =
                 derivation.ok_or_else(|| Error::Unresolved { package: package.clone(), input: package.clone() })?;
             let (license, homepage) = (&recipe.license, &recipe.homepage);
             let repository = &recipe.upstream.repository;
             known.insert(package, PackageKey { derivation, license, homepage, repository });
         }
-        let key = ImageKey { recipe, packages: known, layer_writer: &toolchain.layer_writer };
+        let key = ImageKey { recipe: image, packages: known, layer_writer: &toolchain.layer_writer };
         let key = DerivationId::of(&canonical_json(&key)?);
         // What their tests need is built as well, so that no package ships untested for want of a tool.
         let mut needed = packages.clone();
         for package in &packages {
             needed.extend(catalog.test_sysroot(package)?);
         }
-        let derivations = derived.closure_of(&needed);
-        derived.images.insert(name.clone(), ImageNeed { key, packages, derivations });
+        let derivations = self.closure_of(&needed);
+        Ok(ImageNeed { key, packages, derivations })
     }
-    Ok(derived)
-}
 
-impl Derived {
     /// The derivations of these packages and of everything that is built for them.
     pub fn closure_of(&self, packages: &[PackageName]) -> BTreeSet<DerivationId> {
         let mut found: BTreeSet<DerivationId> = packages.iter().filter_map(|p| self.ids.get(p)).copied().collect();
@@ -185,3 +253,6 @@ impl Derived {
         found
     }
 }
+
+#[cfg(test)]
+mod tests;

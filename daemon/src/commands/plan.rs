@@ -14,7 +14,7 @@ use crate::{
 use anneal_advisory::Advisory;
 use anneal_content::{DerivationId, ImageName, PackageName, Version};
 use anneal_ledger::{Hit, HitKind, State};
-use anneal_plan::{BuildPlan, Derived, Toolchain, derive, plan};
+use anneal_plan::{Before, BuildPlan, Derived, Toolchain, derive, derive_after, plan};
 use anneal_recipe::Catalog;
 use anneal_sandbox::CancelToken;
 use anneal_store::{OpenMode, Store};
@@ -122,7 +122,8 @@ fn build_plan(
     };
     let versions = bumps.iter().map(|(package, (_, to))| (package.clone(), to.clone())).collect();
     let old = derive(catalog, &toolchain)?;
-    let new = derive(&catalog.with_versions(&versions)?, &toolchain)?;
+    let before = Before { catalog, toolchain: &toolchain, derived: &old };
+    let new = derive_after(Some(before), &catalog.with_versions(&versions)?, &toolchain)?;
     let realised = realised(&new, settings, notes)?;
     let held = held_derivations(state, now_ms());
     Ok(plan(Some(&old), &new, &changed(&old, &new), &realised, &held))

@@ -7,7 +7,7 @@ use crate::{
 use anneal_advisory::{Advisory, Component, Judgement, Remediation};
 use anneal_content::{BlobDigest, CatalogDigest, ImageName, PackageName, Version, canonical_json};
 use anneal_ledger::{CaseStatus, Event, Hit, HitKind, RevisionCause};
-use anneal_plan::{derive, plan};
+use anneal_plan::{Before, derive_after, plan};
 use anneal_recipe::{Catalog, PackageRecipe};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -85,8 +85,10 @@ pub(crate) fn remediation_of(
 /// The catalogue with other releases, derived.
 pub(crate) fn bumped(service: &Service, catalog: &Catalog, bumps: &Bumps) -> Result<Active> {
     let versions = bumps.iter().map(|(package, (_, to))| (package.clone(), to.clone())).collect();
+    let (toolchain, active) = (service.builder.toolchain(), service.active());
+    let before = Before { catalog: &active.catalog, toolchain: &toolchain, derived: &active.derived };
     let catalog = catalog.with_versions(&versions)?;
-    let derived = derive(&catalog, &service.builder.toolchain())?;
+    let derived = derive_after(Some(before), &catalog, &toolchain)?;
     Active::of(catalog, derived)
 }
 

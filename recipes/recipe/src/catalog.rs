@@ -1,23 +1,37 @@
 //! All recipes of one revision, validated together.
 
-use crate::{Error, ImageRecipe, Mistakes, Needs, PackageRecipe, Releases, check::check, graph::Graph, near::nearest};
+use crate::{Error, ImageRecipe, Mistakes, Needs, PackageRecipe, Releases, check::check, near::nearest, order::Order};
 use anneal_content::{CatalogDigest, ImageName, PackageName, Tag, Version, canonical_json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, OnceLock},
+};
 
 /// All recipes of one revision: every name resolves, nothing depends on itself, every version is listed.
 ///
 /// Serialized as `{"packages": {name: recipe}, "images": {name: recipe}}`; a catalogue that is loaded back is
 /// validated again.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
 #[serde(try_from = "Recipes", into = "Recipes")]
-pub struct Catalog(Recipes);
+pub struct Catalog {
+    recipes: Recipes,
+    /// Follows from the recipes, and from what their releases do not change; worked out at the first question.
+    order: Arc<OnceLock<Order>>,
+}
 
-/// A catalogue's recipes before they are validated together.
+impl PartialEq for Catalog {
+    fn eq(&self, other: &Self) -> bool {
+        self.recipes == other.recipes
+    }
+}
+impl Eq for Catalog {}
+
+/// A catalogue's recipes before they are validated together. They are shared: most revisions change one of thousands.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Recipes {
-    pub(crate) packages: BTreeMap<PackageName, PackageRecipe>,
-    pub(crate) images: BTreeMap<ImageName, ImageRecipe>,
+    pub(crate) packages: BTreeMap<PackageName, Arc<PackageRecipe>>,
+    pub(crate) images: BTreeMap<ImageName, Arc<ImageRecipe>>,
 }
 
 impl Catalog {
@@ -27,23 +41,31 @@ impl Catalog {
         crate::read::read(files)
     }
     /// Every package recipe.
-    pub fn packages(&self) -> &BTreeMap<PackageName, PackageRecipe> {
-        &self.0.packages
+    pub fn packages(&self) -> &BTreeMap<PackageName, Arc<PackageRecipe>> {
+        &self.recipes.packages
     }
     /// Every image recipe.
-    pub fn images(&self) -> &BTreeMap<ImageName, ImageRecipe> {
-        &self.0.images
+    pub fn images(&self) -> &BTreeMap<ImageName, Arc<ImageRecipe>> {
+        &self.recipes.images
     }
     pub(crate) fn from_checked(recipes: Recipes) -> Self {
-        Self(recipes)
+        Self { recipes, order: Arc::default() }
     }
     /// A package recipe; the error names the nearest name there is.
     pub fn package(&self, name: &PackageName) -> Result<&PackageRecipe, Error> {
-        self.0.packages.get(name).ok_or_else(|| unknown("package", name.as_str(), self.0.packages.keys()))
+        self.recipes
+            .packages
+            .get(name)
+            .map(Arc::as_ref)
+            .ok_or_else(|| unknown("package", name.as_str(), self.recipes.packages.keys()))
     }
     /// An image recipe; the error names the nearest name there is.
     pub fn image(&self, name: &ImageName) -> Result<&ImageRecipe, Error> {
-        self.0.images.get(name).ok_or_else(|| unknown("image", name.as_str(), self.0.images.keys()))
+        self.recipes
+            .images
+            .get(name)
+            .map(Arc::as_ref)
+            .ok_or_else(|| unknown("image", name.as_str(), self.recipes.images.keys()))
     }
     /// The digest of the catalogue's canonical JSON.
     pub fn digest(&self) -> Result<CatalogDigest, Error> {
@@ -59,15 +81,15 @@ impl Catalog {
     }
     /// The same recipes at other listed releases: the revision that a remediation asks for.
     pub fn with_versions(&self, versions: &BTreeMap<PackageName, Version>) -> Result<Self, Error> {
-        let mut recipes = self.0.clone();
+        let mut recipes = self.recipes.clone();
         for (name, version) in versions {
             let releases = self.package(name)?.releases.listed().cloned().collect();
             let releases = Releases::new(name, version, releases)?;
             if let Some(recipe) = recipes.packages.get_mut(name) {
-                recipe.releases = releases;
+                Arc::make_mut(recipe).releases = releases;
             }
         }
-        Ok(Self(recipes))
+        Ok(Self { recipes, order: self.order.clone() })
     }
     /// These packages and everything they need, dependencies first.
     pub fn closure<'a>(
@@ -75,7 +97,7 @@ impl Catalog {
         names: impl IntoIterator<Item = &'a PackageName>,
         needs: Needs,
     ) -> Result<Vec<PackageName>, Error> {
-        Ok(self.ordered(&Graph::of(&self.0).closure(self.known(names)?, needs)))
+        Ok(self.order().closure(self.known(names)?, needs))
     }
     /// These packages and everything that needs them, dependencies first.
     pub fn dependents<'a>(
@@ -83,11 +105,11 @@ impl Catalog {
         names: impl IntoIterator<Item = &'a PackageName>,
         needs: Needs,
     ) -> Result<Vec<PackageName>, Error> {
-        Ok(self.ordered(&Graph::of(&self.0).dependents(self.known(names)?, needs)))
+        Ok(self.order().dependents(self.known(names)?, needs))
     }
     /// Every package, dependencies first; of those that could come next, the first by name does.
     pub fn topological(&self) -> Vec<PackageName> {
-        Graph::of(&self.0).topological()
+        self.order().names().to_vec()
     }
     /// What stands at `/sysroot` while a package is built: what its build requires and what that needs to run.
     pub fn build_sysroot(&self, name: &PackageName) -> Result<Vec<PackageName>, Error> {
@@ -115,8 +137,8 @@ impl Catalog {
     fn known<'a>(&self, names: impl IntoIterator<Item = &'a PackageName>) -> Result<Vec<&'a PackageName>, Error> {
         names.into_iter().map(|name| self.package(name).map(|_| name)).collect()
     }
-    fn ordered(&self, names: &BTreeSet<PackageName>) -> Vec<PackageName> {
-        self.topological().into_iter().filter(|name| names.contains(name)).collect()
+    fn order(&self) -> &Order {
+        self.order.get_or_init(|| Order::of(&self.recipes))
     }
 }
 
@@ -137,12 +159,12 @@ impl TryFrom<Recipes> for Catalog {
         let known = recipes.packages.keys().cloned().collect();
         match check(&recipes, &known).into_iter().next() {
             Some(problem) => Err(problem.error),
-            None => Ok(Self(recipes)),
+            None => Ok(Self::from_checked(recipes)),
         }
     }
 }
 impl From<Catalog> for Recipes {
     fn from(catalog: Catalog) -> Self {
-        catalog.0
+        catalog.recipes
     }
 }

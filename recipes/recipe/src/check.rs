@@ -31,8 +31,10 @@ pub(crate) struct Problem {
 pub(crate) fn check(recipes: &Recipes, known: &BTreeSet<PackageName>) -> Vec<Problem> {
     let mut problems = Vec::new();
     let unknown = |name: &PackageName| {
-        let near = nearest(name.as_str(), known.iter().map(PackageName::as_str));
-        (!known.contains(name)).then(|| Error::Unknown { kind: "package", name: name.to_string(), near })
+        (!known.contains(name)).then(|| {
+            let near = nearest(name.as_str(), known.iter().map(PackageName::as_str));
+            Error::Unknown { kind: "package", name: name.to_string(), near }
+        })
     };
     for (key, recipe) in &recipes.packages {
         let whose = || Whose::Package(key.clone());

@@ -53,27 +53,6 @@ impl<'r> Graph<'r> {
         found
     }
 
-    /// These packages and everything that needs them.
-    pub(crate) fn dependents<'n>(
-        &self,
-        names: impl IntoIterator<Item = &'n PackageName>,
-        needs: Needs,
-    ) -> BTreeSet<PackageName> {
-        let mut reverse: BTreeMap<&PackageName, Vec<&PackageName>> = BTreeMap::new();
-        for name in self.0.keys() {
-            self.needs(name, needs).for_each(|needed| reverse.entry(needed).or_default().push(name));
-        }
-        let mut found = BTreeSet::new();
-        let mut todo: Vec<PackageName> = names.into_iter().cloned().collect();
-        while let Some(name) = todo.pop() {
-            if !found.contains(&name) {
-                todo.extend(reverse.get(&name).into_iter().flatten().map(|name| (*name).clone()));
-                found.insert(name);
-            }
-        }
-        found
-    }
-
     /// Every package, dependencies first; of those that could come next, the first by name does. Packages on a cycle,
     /// and those that need one, are left out.
     pub(crate) fn topological(&self) -> Vec<PackageName> {

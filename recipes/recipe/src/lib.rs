@@ -13,6 +13,7 @@ mod image;
 mod license;
 mod mistake;
 mod near;
+mod order;
 mod output;
 mod package;
 mod path;

@@ -4,7 +4,9 @@
 pub(crate) fn nearest<'a>(meant: &str, names: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let limit = (meant.chars().count().max(3) / 3).min(4);
     let lower = meant.to_lowercase();
-    let near = names.into_iter().map(|name| (distance(&lower, &name.to_lowercase()), name));
+    // names of quite another length are not near, and there may be thousands
+    let likely = names.into_iter().filter(|name| name.chars().count().abs_diff(lower.chars().count()) <= limit);
+    let near = likely.map(|name| (distance(&lower, &name.to_lowercase()), name));
     near.filter(|(distance, _)| *distance <= limit).min().map(|(_, name)| name.to_owned())
 }
 

@@ -104,7 +104,7 @@ impl Reading {
                 if let Some(name) = fields.quiet("name", PackageName::from_str)
                     && first_of("package", &name, &mut self.packages, &self.documents, &document)
                 {
-                    self.recipes.packages.extend(recipe.map(|recipe| (name, recipe)));
+                    self.recipes.packages.extend(recipe.map(|recipe| (name, recipe.into())));
                 }
             }
             Kind::Image => {
@@ -112,7 +112,7 @@ impl Reading {
                 if let Some(name) = fields.quiet("name", ImageName::from_str)
                     && first_of("image", &name, &mut self.images, &self.documents, &document)
                 {
-                    self.recipes.images.extend(recipe.map(|recipe| (name, recipe)));
+                    self.recipes.images.extend(recipe.map(|recipe| (name, recipe.into())));
                 }
             }
         }
