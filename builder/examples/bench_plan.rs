@@ -4,8 +4,6 @@
 //! require a few of those before them, as libraries and tools do, and images are made of some packages each. What is
 //! timed is all that happens between "the catalogue is another" and "this is the plan".
 
-#![allow(clippy::disallowed_methods, reason = "a measurement has a clock and writes a file; the crate is pure")]
-
 use anneal_content::{BlobDigest, ImageName, PackageName, Version};
 use anneal_measure::{Machine, Percentiles, milliseconds, percentiles};
 use anneal_plan::{Before, Step, Toolchain, derive, derive_after, plan};
