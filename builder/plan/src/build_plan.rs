@@ -3,7 +3,7 @@
 use crate::{Derived, ImageNeed};
 use anneal_content::{DerivationId, ImageName, PackageName, Version};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// Why a package must be built.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,7 +122,7 @@ pub fn plan(
     realised: &BTreeSet<DerivationId>,
     held: &BTreeMap<DerivationId, String>,
 ) -> BuildPlan {
-    let needed: BTreeSet<DerivationId> =
+    let needed: HashSet<DerivationId> =
         goal.iter().filter_map(|g| new.images.get(g)).flat_map(|n| n.derivations.iter().copied()).collect();
     let mut plan = BuildPlan::default();
     let mut rebuilt = BTreeSet::new();

@@ -152,18 +152,18 @@ pub fn derive(catalog: &Catalog, toolchain: &Toolchain) -> Result<Derived, Error
 pub fn derive_after(before: Option<Before<'_>>, catalog: &Catalog, toolchain: &Toolchain) -> Result<Derived, Error> {
     let before = before.filter(|before| before.toolchain == toolchain);
     let mut derived = Derived { order: catalog.topological(), ..Derived::default() };
-    // Packages whose recipe and derivation are as they were.
-    let mut same: BTreeSet<DerivationId> = BTreeSet::new();
+    // Derivations of before whose package is gone, has another recipe, or is derived anew. Most revisions have few.
+    let mut gone = before.map(|before| before.gone(catalog)).unwrap_or_default();
     for name in &derived.order {
         let recipe = catalog.packages().get(name);
         let recipe = recipe.ok_or_else(|| Error::Unresolved { package: name.clone(), input: name.clone() })?;
-        let kept = before.and_then(|before| kept(before, name, recipe, &same));
+        let kept = before.and_then(|before| before.kept(name, recipe, &gone));
         let (id, derivation) = match kept {
-            Some(kept) => {
-                same.insert(kept.0);
-                kept
+            Some(kept) => kept,
+            None => {
+                gone.extend(before.and_then(|before| before.derived.ids.get(name)));
+                derived.derive_one(catalog, recipe, toolchain)?
             }
-            None => derived.derive_one(catalog, recipe, toolchain)?,
         };
         derived.ids.insert(name.clone(), id);
         derived.derivations.insert(id, derivation);
@@ -172,7 +172,8 @@ pub fn derive_after(before: Option<Before<'_>>, catalog: &Catalog, toolchain: &T
         let kept = before.and_then(|before| {
             let need = before.derived.images.get(name)?;
             // Everything that was reached from its recipe is as it was, so the same is reached again.
-            let is_same = before.catalog.images().get(name) == Some(recipe) && need.derivations.is_subset(&same);
+            let is_same = gone.iter().all(|id| !need.derivations.contains(id))
+                && before.catalog.images().get(name) == Some(recipe);
             is_same.then(|| need.clone())
         });
         let need = match kept {
@@ -184,18 +185,26 @@ pub fn derive_after(before: Option<Before<'_>>, catalog: &Catalog, toolchain: &T
     Ok(derived)
 }
 
-/// A package's derivation of before, if its recipe says the same and what it requires is as it was.
-fn kept(
-    before: Before<'_>,
-    name: &PackageName,
-    recipe: &Arc<PackageRecipe>,
-    same: &BTreeSet<DerivationId>,
-) -> Option<(DerivationId, Arc<Derivation>)> {
-    let id = *before.derived.ids.get(name)?;
-    let derivation = before.derived.derivations.get(&id)?;
-    let is_same = derivation.requires.values().all(|input| same.contains(input))
-        && before.catalog.packages().get(name) == Some(recipe);
-    is_same.then(|| (id, derivation.clone()))
+impl Before<'_> {
+    /// The derivations of packages that a catalogue does not have any more.
+    fn gone(&self, catalog: &Catalog) -> BTreeSet<DerivationId> {
+        let ids = self.derived.ids.iter().filter(|(name, _)| !catalog.packages().contains_key(*name));
+        ids.map(|(_, id)| *id).collect()
+    }
+
+    /// A package's derivation, if its recipe says the same and what it requires is as it was.
+    fn kept(
+        &self,
+        name: &PackageName,
+        recipe: &Arc<PackageRecipe>,
+        gone: &BTreeSet<DerivationId>,
+    ) -> Option<(DerivationId, Arc<Derivation>)> {
+        let id = *self.derived.ids.get(name)?;
+        let derivation = self.derived.derivations.get(&id)?;
+        let is_same = derivation.requires.values().all(|input| !gone.contains(input))
+            && self.catalog.packages().get(name) == Some(recipe);
+        is_same.then(|| (id, derivation.clone()))
+    }
 }
 
 impl Derived {
