@@ -3,7 +3,7 @@
 use crate::{Derived, ImageNeed};
 use anneal_content::{DerivationId, ImageName, PackageName, Version};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Why a package must be built.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,14 +122,19 @@ pub fn plan(
     realised: &BTreeSet<DerivationId>,
     held: &BTreeMap<DerivationId, String>,
 ) -> BuildPlan {
-    let needed: HashSet<DerivationId> =
-        goal.iter().filter_map(|g| new.images.get(g)).flat_map(|n| n.derivations.iter().copied()).collect();
+    let needs = goal.iter().filter_map(|g| new.images.get(g));
+    let mut needed: Vec<DerivationId> = needs.flat_map(|n| n.derivations.iter().copied()).collect();
+    needed.sort_unstable();
+    needed.dedup();
     let mut plan = BuildPlan::default();
     let mut rebuilt = BTreeSet::new();
     let mut blocked = BTreeMap::new();
     for package in &new.order {
-        let Some((derivation, task)) =
-            new.ids.get(package).filter(|id| needed.contains(id)).and_then(|id| Some((*id, new.derivations.get(id)?)))
+        let Some((derivation, task)) = new
+            .ids
+            .get(package)
+            .filter(|id| needed.binary_search(id).is_ok())
+            .and_then(|id| Some((*id, new.derivations.get(id)?)))
         else {
             continue;
         };

@@ -2,6 +2,9 @@
 //!
 //! The measurements themselves are examples of the crates that they measure; `tests/bench` calls them.
 
+pub mod source;
+pub mod tool;
+
 use std::time::Duration;
 
 use nix::sys::resource::{UsageWho, getrusage};

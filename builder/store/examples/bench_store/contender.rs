@@ -1,11 +1,9 @@
 //! The ways to keep a directory that are compared.
 
 use crate::{Result, TAKE_IN};
+use anneal_measure::tool::{succeed, version};
 use anneal_store::{OpenMode, Store};
-use std::{
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::{path::Path, process::Command};
 
 /// One way to take a directory in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,21 +38,15 @@ impl Contender {
             Self::Nix => "nix-store",
             Self::Copy => "cp",
         };
-        let said = Command::new(tool).arg("--version").stderr(Stdio::null()).output().ok()?;
-        let said = String::from_utf8_lossy(&said.stdout).into_owned();
-        let words = said.split_whitespace().map(|word| word.trim_matches(['\'', '"']));
-        words.into_iter().find(|word| word.starts_with(|c: char| c.is_ascii_digit())).map(str::to_owned)
+        version(tool)
     }
 
     /// An empty store, before the clock starts.
     pub(crate) fn make(self, store: &Path) -> Result<()> {
         match self {
             Self::Anneal => drop(Store::open(store, OpenMode::ReadWrite)?),
-            Self::Ostree => {
-                let mut command = Command::new("ostree");
-                succeed(command.arg("init").arg("--mode=bare").arg(repository(store)))?;
-            }
-            Self::Nix => succeed(nix(store).arg("--init"))?,
+            Self::Ostree => drop(succeed(ostree("init", store).arg("--mode=bare"))?),
+            Self::Nix => drop(succeed(nix(store).arg("--init"))?),
             Self::Copy => std::fs::create_dir_all(store)?,
         }
         Ok(())
@@ -62,26 +54,23 @@ impl Contender {
 
     /// Takes the directory in.
     pub(crate) fn take_in(self, store: &Path, source: &Path) -> Result<()> {
-        match self {
-            Self::Anneal => {
-                let mut command = Command::new(std::env::current_exe()?);
-                succeed(command.arg(TAKE_IN).arg(store).arg(source))
-            }
-            Self::Ostree => {
-                let mut command = Command::new("ostree");
-                succeed(command.arg("commit").arg(repository(store)).arg("--branch=bench").arg(source))
-            }
+        let said = match self {
+            Self::Anneal => succeed(Command::new(std::env::current_exe()?).arg(TAKE_IN).arg(store).arg(source)),
+            Self::Ostree => succeed(ostree("commit", store).arg("--branch=bench").arg(source)),
             Self::Nix => succeed(nix(store).arg("--add").arg(source)),
             Self::Copy => {
                 succeed(Command::new("cp").arg("-a").arg(source).arg(store.join("copy")))?;
                 succeed(Command::new("sync").arg("-f").arg(store))
             }
-        }
+        };
+        said.map(drop)
     }
 }
 
-fn repository(store: &Path) -> String {
-    format!("--repo={}", store.display())
+fn ostree(word: &str, store: &Path) -> Command {
+    let mut command = Command::new("ostree");
+    command.arg(word).arg(format!("--repo={}", store.display()));
+    command
 }
 
 fn nix(store: &Path) -> Command {
@@ -90,12 +79,4 @@ fn nix(store: &Path) -> Command {
     command.env("NIX_LOG_DIR", store.join("log")).env("NIX_CONF_DIR", store.join("conf"));
     command.env("NIX_REMOTE", "local");
     command
-}
-
-fn succeed(command: &mut Command) -> Result<()> {
-    let output = command.stdin(Stdio::null()).output()?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(format!("{command:?} ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr)).into())
 }

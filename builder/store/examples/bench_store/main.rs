@@ -5,7 +5,6 @@
 
 mod contender;
 mod many;
-mod source;
 mod take_in;
 
 use anneal_measure::Machine;

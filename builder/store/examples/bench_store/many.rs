@@ -1,8 +1,8 @@
 //! Everything over a store of very many blobs: half of them in one tree that is kept, half garbage.
 
-use crate::{OVER_MANY, Result, say, source::small_text};
+use crate::{OVER_MANY, Result, say};
 use anneal_content::{BlobDigest, Directory, DirectoryNode, EntryName, FileNode, TreeDigest};
-use anneal_measure::{Percentiles, milliseconds, percentiles};
+use anneal_measure::{Percentiles, milliseconds, percentiles, source::small_text};
 use anneal_store::{Meaning, Node, OpenMode, Root, Store, Sweep};
 use serde::{Deserialize, Serialize};
 use std::{

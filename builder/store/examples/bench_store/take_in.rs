@@ -1,12 +1,10 @@
 //! Taking in a tree, beside other stores and a plain copy.
 
-use crate::{
-    Result,
-    contender::Contender,
-    say,
+use crate::{Result, contender::Contender, say};
+use anneal_measure::{
+    Paired, Percentiles, Sample, cpu, milliseconds, paired, percentiles,
     source::{Source, real, small},
 };
-use anneal_measure::{Paired, Percentiles, Sample, cpu, milliseconds, paired, percentiles};
 use serde::Serialize;
 use std::{fs, path::Path, process::Command, time::Instant};
 

@@ -1,12 +1,14 @@
-//! What is taken in: real files of this machine, and very many small ones.
+//! What is measured on: real files of this machine, and very many small ones.
 
-use crate::Result;
 use std::{
+    error::Error,
     fs::{self, Permissions},
     io::{self, Write as _},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
+
+type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
 /// How many bytes of real files there shall be.
 const REAL_BYTES: u64 = 145 << 20;
@@ -15,15 +17,19 @@ const PER_DIRECTORY: usize = 100;
 
 /// A directory, and what is in it.
 #[derive(Debug)]
-pub(crate) struct Source {
-    pub(crate) name: String,
-    pub(crate) dir: PathBuf,
-    pub(crate) files: usize,
-    pub(crate) bytes: u64,
+pub struct Source {
+    /// Which files these are, in words.
+    pub name: String,
+    /// Where they are.
+    pub dir: PathBuf,
+    /// How many.
+    pub files: usize,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 /// Copies of every nth file beneath `/usr`, so that kinds and sizes are those of installed packages.
-pub(crate) fn real(dir: PathBuf) -> Result<Source> {
+pub fn real(dir: PathBuf) -> Result<Source> {
     let mut found = Vec::new();
     walk(Path::new("/usr"), &mut found)?;
     found.sort();
@@ -64,7 +70,7 @@ fn walk(dir: &Path, found: &mut Vec<(PathBuf, u64, u32)>) -> Result<()> {
 }
 
 /// So many files with about a kilobyte each, no two alike.
-pub(crate) fn small(dir: PathBuf, files: usize) -> Result<Source> {
+pub fn small(dir: PathBuf, files: usize) -> Result<Source> {
     let mut bytes = 0;
     for number in 0..files {
         let parent = dir.join(format!("d{}", number / PER_DIRECTORY));
@@ -79,6 +85,6 @@ pub(crate) fn small(dir: PathBuf, files: usize) -> Result<Source> {
 }
 
 /// A text that no other number has.
-pub(crate) fn small_text(number: usize) -> String {
+pub fn small_text(number: usize) -> String {
     format!("file {number} of many\n").repeat(20 + number % 60)
 }
