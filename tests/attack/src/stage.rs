@@ -26,6 +26,13 @@ pub struct Stage {
     leak: Option<File>,
 }
 
+/// The model of this host's processor, as it says.
+pub(crate) fn processor() -> String {
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    model.map_or_else(|| "unknown".to_owned(), |(_, model)| model.trim().to_owned())
+}
+
 fn failed(source: io::Error) -> Error {
     Error::Stage { action: "make files", source }
 }
@@ -118,6 +125,8 @@ impl Stage {
             format!("undeclared={}", path("undeclared/file")),
             format!("closed={}", self.dir.path().join("closed").display()),
             format!("secret={}", secret.join(",")),
+            format!("stage={}", self.dir.path().file_name().unwrap_or_default().to_string_lossy()),
+            format!("processor={}", processor()),
             "env=HOME,PATH,TZ".to_owned(),
             "mounts=/src,/both,/empty,/file,/out,/tmp".to_owned(),
         ];

@@ -54,6 +54,10 @@ pub enum Need {
     Leak,
     /// A look at the output after the run: it must not change any more.
     Still,
+    /// What a run before it, which ended in the same way, has left in its output and nobody has removed.
+    Remains,
+    /// A result that names the processor.
+    Recorded,
 }
 
 /// How a probe is shown to be alive.

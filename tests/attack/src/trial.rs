@@ -3,8 +3,9 @@
 use std::cell::RefCell;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use anneal_sandbox::{CancelToken, Ended, FIRST_ID, Op, remove_tree, run_edited};
 
 use crate::companion::Companion;
 use crate::pattern::take_away;
+use crate::stage::processor;
 use crate::{Ending, Error, KEY, Mode, Need, Outcome, Pattern, Probe, Result, Stage};
 
 /// What a probe says when it has tried everything.
@@ -140,6 +142,10 @@ fn alone(order: Order<'_>, walls: Walls<'_>, names: &[String], accompanied: bool
     let stage = Stage::new(order.probe)?;
     let before = stage.inputs();
     let accompanied = accompanied && has_companion(order.probe);
+    let remains = if order.probe.needs(Need::Remains) { Some(Remains::leave(order, walls, names)?) } else { None };
+    let mut words = order.words.to_vec();
+    words.extend(remains.as_ref().map(|remains| format!("remains={}", remains.file.display())));
+    let order = Order { words: &words, ..order };
     let (mut trial, output) = match walls {
         Walls::None => (outside(order, &stage, names, accompanied)?, stage.open_output()),
         Walls::All => (inside(order, &stage, names, accompanied, &[])?, stage.output()),
@@ -149,6 +155,10 @@ fn alone(order: Order<'_>, walls: Walls<'_>, names: &[String], accompanied: bool
             (inside(order, &stage, names, accompanied, patterns)?, output)
         }
     };
+    if let Some(remains) = remains {
+        trial.outcome.host.extend(remains.exposed);
+        trial.trouble = trial.trouble.or(remains.trouble);
+    }
     let host = &mut trial.outcome.host;
     if order.probe.needs(Need::Still) && is_changing(&output) {
         host.push("the output goes on changing after the run".to_owned());
@@ -170,6 +180,35 @@ fn alone(order: Order<'_>, walls: Walls<'_>, names: &[String], accompanied: bool
         host.push(format!("an output stays behind: {error}"));
     }
     Ok(trial)
+}
+
+/// What a run has left in its output. It stays as long as this value, as with somebody who looks into a build that failed.
+struct Remains {
+    _stage: Stage,
+    file: PathBuf,
+    /// What is wrong with it on the host.
+    exposed: Option<String>,
+    trouble: Option<String>,
+}
+
+impl Remains {
+    /// Has the same probe leave it, behind the same walls.
+    fn leave(order: Order<'_>, walls: Walls<'_>, names: &[String]) -> Result<Self> {
+        let stage = Stage::new(order.probe)?;
+        let patterns = if let Walls::Without(patterns) = walls { patterns } else { &[] };
+        let mut words = order.words.to_vec();
+        words.push("role=leaves".to_owned());
+        let trial = inside(Order { words: &words, ..order }, &stage, names, false, patterns)?;
+        let host_root = patterns.iter().any(Pattern::keeps_host_root);
+        let output = if host_root { stage.open_output() } else { stage.output() };
+        let file = output.join("left");
+        let mode = fs::symlink_metadata(&file).map(|found| found.mode());
+        let bits = mode.as_ref().copied().unwrap_or_default() & 0o6000;
+        let exposed = (bits != 0).then(|| format!("what was left has set-id bits: {bits:o}"));
+        let told = trial.outcome.tried.iter().find(|(held, _)| !held).map(|(_, what)| what.clone());
+        let absent = mode.err().map(|error| format!("nothing was left: {error}"));
+        Ok(Self { _stage: stage, file, exposed: exposed.or(told), trouble: trial.trouble.or(absent) })
+    }
 }
 
 /// Whether somebody is still at work in a directory. It takes more than two looks: what swaps two things is every other
@@ -260,6 +299,10 @@ fn inside(order: Order<'_>, stage: &Stage, names: &[String], accompanied: bool, 
     match result {
         Ok(outcome) => {
             trial.ended = Some(outcome.ended);
+            let (told, model) = (&outcome.surroundings.cpu_model, processor());
+            if probe.needs(Need::Recorded) && *told != model {
+                trial.outcome.host.push(format!("the result says that the processor is {told:?}, and it is {model:?}"));
+            }
             trial.not_enforced = outcome.limits_not_enforced;
             trial.trouble = left.trouble;
         }

@@ -2,7 +2,7 @@
 
 use crate::world::*;
 use anneal_attest::*;
-use anneal_content::{PackageName, canonical_json};
+use anneal_content::{PackageName, TreePath, canonical_json};
 
 /// What is wrong, and how to make it so.
 type Mistake = (&'static str, fn(&mut SbomInput));
@@ -45,6 +45,36 @@ fn every_input_file_is_listed_with_the_digest_of_its_bytes() {
             ("./usr/share/zlib/README".to_owned(), blob("read me").hex()),
         ]
     );
+}
+
+#[test]
+fn a_file_that_calls_itself_evidence_is_a_file_like_any_other() {
+    let plain = sbom(&sbom_input()).unwrap();
+    let forged = serde_json::to_vec(&plain).unwrap();
+    let mut input = sbom_input();
+    let names = ["sbom.spdx.json", "provenance.intoto.jsonl", "usr/share/sbom/image.spdx.json", "var/lib/dpkg/status"];
+    for name in names {
+        let checksums = FileChecksums::of(&mut forged.as_slice()).unwrap();
+        input.packages[0].files.push(SbomFile { path: TreePath::new(name).unwrap(), checksums });
+    }
+    let document = sbom(&input).unwrap();
+    let of = |document: &serde_json::Value, list: &str| document[list].as_array().unwrap().clone();
+    let (before, after) = (of(&plain, "files"), of(&document, "files"));
+    assert_eq!(after.len(), before.len() + names.len(), "each is a file");
+    assert!(before.iter().all(|file| after.contains(file)), "and says nothing about another");
+    // What identifies a package's content changes with any file; nothing else about a package may.
+    let about = |document: &serde_json::Value| {
+        let packages = of(document, "packages").into_iter().map(|mut package| {
+            let package = package.as_object_mut().unwrap();
+            package.remove("packageVerificationCode");
+            package.clone()
+        });
+        packages.collect::<Vec<_>>()
+    };
+    assert_eq!(about(&document), about(&plain));
+    for field in ["creationInfo", "name", "dataLicense", "hasExtractedLicensingInfos", "externalDocumentRefs"] {
+        assert_eq!(document[field], plain[field], "{field}");
+    }
 }
 
 #[test]

@@ -155,6 +155,25 @@ pub(crate) fn replace_the_output(attack: &Attack) {
     attack.absent("read the canary through a link in the output", fs::read(format!("{out}/canary")));
 }
 
+/// P46: what a build that failed has left in its output, which somebody keeps to look into it.
+pub(crate) fn remains_of_a_failure(attack: &Attack) {
+    if attack.arg("role") == Some("leaves") {
+        let left = format!("{}/left", attack.text("out"));
+        let made = fs::write(&left, "x").and_then(|()| fs::set_permissions(&left, fs::Permissions::from_mode(0o777)));
+        attack.say(made.is_ok(), "leave a program that everybody may change", format!("{made:?}"));
+        let set = raw(libc::SYS_chmod, &[c(&left).as_ptr() as i64, 0o6777]);
+        attack.say(mode_of(&left) & 0o6000 == 0, "leave it with set-id bits", format!("{set:?}"));
+        return;
+    }
+    let remains = attack.text("remains");
+    let dir = remains.trim_end_matches("/left");
+    attack.absent("read what a failed build has left", fs::read(remains));
+    attack.absent("change it", OpenOptions::new().append(true).open(remains));
+    attack.absent("hold a handle of it", open_at(libc::AT_FDCWD, remains, libc::O_PATH, 0));
+    attack.absent("list its directory", fs::read_dir(dir));
+    attack.absent("find it in one's own output", fs::symlink_metadata(format!("{}/left", attack.text("out"))));
+}
+
 /// P37: bits that let a program run as someone else.
 pub(crate) fn set_user_id(attack: &Attack) {
     let cwd = i64::from(libc::AT_FDCWD);

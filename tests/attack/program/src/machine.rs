@@ -5,6 +5,19 @@ use std::os::unix::fs::FileTypeExt;
 
 use crate::report::Attack;
 
+/// P83: the model of the processor by name. Its instructions can be asked for what they are, which nothing can hide but a
+/// machine of its own; so a result records the model.
+pub(crate) fn processor(attack: &Attack) {
+    let model = attack.text("processor");
+    for path in ["/proc/cpuinfo", "/proc/version", "/proc/bus/input/devices", "/proc/interrupts", "/proc/mtrr"] {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        attack.say(!text.contains(model), &format!("{path} names the processor"), format!("{} bytes", text.len()));
+    }
+    for path in ["/sys/devices/system/cpu", "/sys/devices/system/cpu/vulnerabilities", "/dev/cpu/0/cpuid"] {
+        attack.absent(path, fs::symlink_metadata(path));
+    }
+}
+
 /// P19: settings of the kernel. Files are opened for writing and nothing is written.
 pub(crate) fn write_the_kernel(attack: &Attack) {
     for path in [

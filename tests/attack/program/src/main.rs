@@ -75,6 +75,8 @@ const PROBES: &[(&str, Probe)] = &[
     ("P41", lasting::daemon),
     ("P42", lasting::mapped_output),
     ("P43", lasting::locked_output),
+    ("P46", files::remains_of_a_failure),
+    ("P48", same::paths_of_the_host),
     ("P50", network::reach),
     ("P51", network::name_services),
     ("P60", secrets::environment),
@@ -90,6 +92,7 @@ const PROBES: &[(&str, Probe)] = &[
     ("P80", same::surroundings),
     ("P81", same::clocks),
     ("P82", same::addresses),
+    ("P83", machine::processor),
 ];
 
 fn main() -> ExitCode {

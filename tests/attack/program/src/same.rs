@@ -71,6 +71,28 @@ pub(crate) fn surroundings(attack: &Attack) {
     }
 }
 
+/// P48: what an output could name of the host. Its name in a table of mounts is known; then nothing may be there.
+pub(crate) fn paths_of_the_host(attack: &Attack) {
+    let stage = attack.text("stage");
+    let variables = std::env::vars().map(|(name, value)| format!("{name}={value}"));
+    attack.say(!variables.collect::<String>().contains(stage), "a variable names the host's directory", "looked at");
+    let linked = |path: &str| fs::read_link(path).map(|to| to.display().to_string()).unwrap_or_default();
+    for path in ["/proc/self/exe", "/proc/self/cwd", "/proc/self/root", "/proc/self/fd/0", "/proc/self/fd/1"] {
+        let to = linked(path);
+        attack.say(!to.contains(stage), &format!("{path} names it"), if to.is_empty() { "no link" } else { "a link" });
+    }
+    for path in ["/proc/self/maps", "/proc/self/environ", "/proc/self/mounts"] {
+        let text = fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+        attack.say(!text.contains(stage), &format!("{path} names it"), format!("{} bytes", text.len()));
+    }
+    // The place of a bind mount in its file system can't be masked: where the table names it, the name leads nowhere.
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let named: Vec<&str> = table.split([' ', ',', '=']).filter(|word| word.contains(stage)).collect();
+    for path in named.iter().copied().chain([attack.text("canary"), attack.text("closed")]) {
+        attack.absent("find what a name of the host leads to", fs::symlink_metadata(path));
+    }
+}
+
 /// P81: clocks that count from boot begin with the run. The clock on the wall is the real one; a result records it.
 pub(crate) fn clocks(attack: &Attack) {
     for (name, clock) in [("monotonic", libc::CLOCK_MONOTONIC), ("boot", libc::CLOCK_BOOTTIME)] {
