@@ -122,6 +122,9 @@ pub(crate) fn mend(gap: &str) -> &'static str {
         "own user" if gap.contains(" is closed to other users") => {
             "let others read and search it (`chmod o+rX`); nobody reaches it whom the directories above keep out"
         }
+        "own user" if gap.contains("no directory for the locks") => {
+            "give this user a home directory, or remove what stands in the place of the directories that are named"
+        }
         "own user" => "see docs/sandbox.md, or run as root, so that each run has a host user of its own",
         "cpus" => "declare no more processors than this host has, or accept that fewer are used",
         "outputs" => "run as root or with subordinate ids, so that what a payload has closed can be read",

@@ -4,7 +4,8 @@
 //! concurrent run a host user of its own, from [`FIRST_ID`] on, and maps it to the id the payload sees: a payload
 //! is then nobody on the host even if it breaks out, and two of them can't reach each other's files. Such a
 //! user owns nothing but the output directory of its run. Without root each run has one of the caller's subordinate
-//! ids ([`crate::subordinate`]); where there is none, only the caller's own id is left to map, and the result says so.
+//! ids ([`crate::subordinate`]); where there is none, only the caller's own id is left to map, and the result says so. Then
+//! nothing depends on a number, and none is taken.
 
 use std::fs;
 use std::io;
@@ -15,11 +16,14 @@ use nix::errno::Errno;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::{Pid, getegid, geteuid};
 
-use crate::slot::{SLOTS, Slot};
+use crate::slot::{PLACES, SLOTS, Slot, Unavailable};
 use crate::subordinate::Subordinate;
+use crate::{Error, Result};
 
 /// The first of the host ids that payloads run as; far from those that accounts and subordinate ranges use.
 pub const FIRST_ID: u32 = 4_200_000;
+/// How many ids there are, one for each number of each place that has numbers.
+const IDS: u32 = PLACES * SLOTS;
 
 /// Which host user stands behind a payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,24 +57,19 @@ pub struct HostFacts {
 }
 
 impl HostFacts {
-    /// Looks at the host for one run; `only_caller` says why it can have no user but the caller's.
-    pub(crate) fn gather(slot: &Slot, cpus: u32, only_caller: Option<String>) -> Self {
+    /// Looks at the host for one run.
+    pub(crate) fn gather(slot: &Slot, cpus: u32) -> Self {
         let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
-        let own = FIRST_ID + slot.number();
-        let (outside_uid, outside_gid, users) =
-            if uid == 0 && mapped("/proc/self/uid_map", own) && mapped("/proc/self/gid_map", own) {
-                (own, own, Users::Own)
-            } else {
-                match only_caller.map_or_else(|| subordinate(slot), Err) {
-                    Ok((uid, gid)) => (uid, gid, Users::Subordinate),
-                    Err(reason) => (uid, gid, Users::Shared { reason }),
-                }
-            };
+        let found = slot.number().map_err(str::to_owned).and_then(|number| match has_ids() {
+            true => Ok((FIRST_ID + number, FIRST_ID + number, Users::Own)),
+            false => subordinate(number).map(|(uid, gid)| (uid, gid, Users::Subordinate)),
+        });
+        let (outside_uid, outside_gid, users) = found.unwrap_or_else(|reason| (uid, gid, Users::Shared { reason }));
         Self {
             outside_uid,
             outside_gid,
             users,
-            cpus: choose(&available_cpus(), cpus, slot.number()),
+            cpus: choose(&available_cpus(), cpus, slot.turn()),
             time_namespace: fs::symlink_metadata("/proc/self/ns/time_for_children").is_ok_and(|m| m.ino() > 0),
             landlock_abi: landlock_abi(),
         }
@@ -84,9 +83,37 @@ impl HostFacts {
     }
 }
 
-/// The subordinate user and group of a slot, or why there are none.
-fn subordinate(slot: &Slot) -> Result<(u32, u32), String> {
-    let ids = Subordinate::own()?.ids(slot.number());
+/// Takes a number where one decides something; `only_caller` says why the run can have no user but the caller's.
+///
+/// Without root a place that can't be had makes the run the caller's own. Root never gives its own user to a payload.
+pub(crate) fn take_slot(only_caller: Option<String>) -> Result<Slot> {
+    let failed = |source| Error::Launch { action: "reserve a user id", source };
+    if has_ids() {
+        return Slot::take(&|number| Some(FIRST_ID + number)).map_err(|why| match why {
+            Unavailable::Failed(source) => failed(source),
+            Unavailable::NoPlace(reasons) => failed(io::Error::other(reasons)),
+        });
+    }
+    let users = only_caller.map_or_else(|| Subordinate::own().map_err(str::to_owned), Err);
+    match users.map(|users| Slot::take(&|number| users.ids(number).map(|(uid, _)| uid))) {
+        Ok(Ok(slot)) => Ok(slot),
+        Ok(Err(Unavailable::Failed(source))) => Err(failed(source)),
+        Ok(Err(Unavailable::NoPlace(reasons))) => {
+            Ok(Slot::none(format!("no directory for the locks on subordinate ids: {reasons}")))
+        }
+        Err(reason) => Ok(Slot::none(reason)),
+    }
+}
+
+/// Whether this is the superuser of a host, or of a container that has the ids for payloads.
+fn has_ids() -> bool {
+    static HAS: OnceLock<bool> = OnceLock::new();
+    *HAS.get_or_init(|| geteuid().is_root() && mapped("/proc/self/uid_map") && mapped("/proc/self/gid_map"))
+}
+
+/// The subordinate user and group behind a number, or why there are none.
+fn subordinate(number: u32) -> std::result::Result<(u32, u32), String> {
+    let ids = Subordinate::own()?.ids(number);
     ids.ok_or_else(|| "the range of subordinate ids has fewer than there are runs at once".to_owned())
 }
 
@@ -133,15 +160,15 @@ fn landlock_abi() -> u32 {
     })
 }
 
-/// Whether an id exists in the user namespace of the launcher, which may be a container's.
-fn mapped(map: &str, id: u32) -> bool {
-    let last = u64::from(FIRST_ID + SLOTS);
+/// Whether the ids for payloads exist in the user namespace of the launcher, which may be a container's.
+fn mapped(map: &str) -> bool {
+    let last = u64::from(FIRST_ID + IDS);
     fs::read_to_string(map).is_ok_and(|text| {
         text.lines().any(|line| {
             let mut numbers = line.split_whitespace().map(|word| word.parse::<u64>().unwrap_or(0));
             let (first, _, count) = (numbers.next(), numbers.next(), numbers.next());
             let (first, count) = (first.unwrap_or(0), count.unwrap_or(0));
-            first <= u64::from(id) && last <= first.saturating_add(count)
+            first <= u64::from(FIRST_ID) && last <= first.saturating_add(count)
         })
     })
 }

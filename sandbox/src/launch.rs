@@ -82,11 +82,11 @@ pub(crate) fn run_in(
     not_enforced.extend(host_gaps(spec, &place.host, &place.group));
     refuse_gaps(spec, &not_enforced)?;
     let started_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as u64);
-    let Place { starting, group, slot: _slot, host, .. } = place.begin(ops)?;
+    let Place { starting, group, slot, host, .. } = place.begin(ops)?;
     let sandbox = starting.hand_out()?;
     let cgroup = group.kind;
     let checked = outputs.every_ms();
-    let seen = watch::Watch::new(spec, &host, sandbox, group, outputs, log, cancel).run()?;
+    let seen = watch::Watch::new(spec, &host, sandbox, group, outputs, log, cancel).holding(&slot).run()?;
     refuse_gaps(spec, &seen.degraded)?;
     let is_known = |gap: &String| not_enforced.contains(gap);
     let news: Vec<String> = seen.degraded.into_iter().filter(|gap| !is_known(gap)).collect();

@@ -5,160 +5,253 @@
 //! directory that only the launcher's user can enter, so nobody else takes a number away:
 //!
 //! ```text
-//! /run/anneal-sandbox/N                root; /run is one for all network namespaces of a host
-//! /run/user/UID/anneal-sandbox/N       anyone else, whose subordinate ids are that user's own
-//! /var/tmp/anneal-sandbox-UID/N        where that can't be made; also without a login, as in a service or a container
-//! /var/tmp/anneal-sandbox-UID-NS/N     where that is another UID's, as in a user namespace, whose number NS is
-//! /tmp/anneal-sandbox-UID/N, ...       where there is no /var/tmp
+//! place 0   /run/anneal-sandbox/N                      root
+//!           ~/.local/state/anneal-sandbox/N            anyone else, by the home that the list of users names
+//! place 1   /run/user/UID/anneal-sandbox/N             where there is no such home
+//! place 2   /var/tmp/anneal-sandbox-UID/N              where anybody may have been first: then it is passed over
+//! place 3   /tmp/anneal-sandbox-UID/N
 //! ```
 //!
-//! Launchers that see different directories there (containers with a `/run` each, but one user namespace) don't know of each
+//! The environment has no say, or two programs of one user would look at different places. Where they do all the same (a
+//! session that ends takes `/run/user/UID` with it), each place has numbers of its own: place P has those from P times
+//! [`SLOTS`] on.
+//!
+//! A file that somebody removes while it is locked must not make its number free. Three things see to that. Whoever tidies up
+//! by age finds files that were touched when they were taken, and a directory that is locked shared, which
+//! `systemd-tmpfiles` heeds. Whoever takes a lock looks whether the path still leads to what is locked. And a file
+//! that had to be made says nothing about its number, so it counts only once no process of the host has the id behind
+//! it, and carries a mark from then on: mode 0600 in place of 0400. The one that lost its file finds that out when its processes
+//! have the id, and so are there to be seen ([`Slot::holds`]), and ends its run. Of the two one always sees the other.
+//!
+//! Launchers that see different directories *and* different processes (containers with one user namespace) don't know of each
 //! other and may choose the same users; `docs/sandbox.md` says so.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::path::PathBuf;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag, open, openat};
-use nix::sys::stat::Mode;
-use nix::unistd::geteuid;
-
-use crate::{Error, Result};
+use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, open, openat};
+use nix::sys::stat::{Mode, fstatat, futimens};
+use nix::sys::time::TimeSpec;
+use nix::unistd::{Uid, User, geteuid};
 
 /// How many runs there may be at once of one user of a host.
 pub(crate) const SLOTS: u32 = 1024;
+/// How many places there are, each with as many numbers.
+pub(crate) const PLACES: u32 = 4;
+/// The mark of a file whose number nobody had when it was made.
+const PROVEN: u32 = 0o200;
 
-/// A number that no other run has as long as this value lives.
+/// A number that no other run has as long as this value lives, or none.
 #[derive(Debug)]
 pub(crate) struct Slot {
+    held: Result<Held, String>,
+    /// Tells runs of this process apart where there is no number.
+    count: u32,
+}
+
+#[derive(Debug)]
+struct Held {
     number: u32,
-    _holder: Flock<File>,
+    name: String,
+    directory: Directory,
+    file: Flock<File>,
+}
+
+/// A place that only this user can enter, locked against those who tidy up.
+#[derive(Debug)]
+struct Directory(OwnedFd);
+
+/// Why there is no number.
+#[derive(Debug)]
+pub(crate) enum Unavailable {
+    /// No place can be had, each with the reason.
+    NoPlace(String),
+    /// There is a place and something is wrong with it, or all its numbers are taken.
+    Failed(io::Error),
 }
 
 impl Slot {
-    /// The lowest free number.
-    pub(crate) fn take() -> Result<Self> {
-        let mut reason = Errno::ENOENT.into();
-        let namespace = fs::metadata("/proc/self/ns/user").map_or(0, |found| found.ino());
-        for place in places(geteuid().as_raw(), namespace) {
-            match directory_of_ours(&place) {
-                // Two places would give the same numbers out, so the first that there is decides, whatever it says.
-                Ok(directory) => {
-                    let taken = take_in(&directory);
-                    return taken.map_err(|source| Error::Launch { action: "reserve a user id", source });
-                }
-                Err(error) => reason = error,
-            }
-        }
-        Err(Error::Launch { action: "reserve a user id (by a lock in /run, /var/tmp or /tmp)", source: reason })
+    /// The lowest free number; `id_of` says which user of the host a number stands for.
+    pub(crate) fn take(id_of: &dyn Fn(u32) -> Option<u32>) -> Result<Self, Unavailable> {
+        let uid = geteuid();
+        let home = User::from_uid(uid).ok().flatten().map(|user| user.dir);
+        Self::take_from(places(uid, home.as_deref()), id_of)
     }
 
-    /// The number.
-    pub(crate) fn number(&self) -> u32 {
-        self.number
+    fn take_from(
+        places: [Option<PathBuf>; PLACES as usize],
+        id_of: &dyn Fn(u32) -> Option<u32>,
+    ) -> Result<Self, Unavailable> {
+        let mut reasons = Vec::new();
+        for (at, place) in places.into_iter().enumerate() {
+            let Some(place) = place else { continue };
+            let first = u32::try_from(at).unwrap_or(0) * SLOTS;
+            match directory_of_ours(&place) {
+                Ok(directory) => {
+                    let in_use = |number| id_of(number).is_some_and(is_in_use);
+                    let held = take_in(directory, first, &in_use).map_err(Unavailable::Failed)?;
+                    return Ok(Self { held: Ok(held), count: count() });
+                }
+                Err(error) => reasons.push(format!("{}: {error}", place.display())),
+            }
+        }
+        Err(Unavailable::NoPlace(reasons.join("; ")))
+    }
+
+    /// None, for a run that has the caller's own user.
+    pub(crate) fn none(reason: String) -> Self {
+        Self { held: Err(reason), count: count() }
+    }
+
+    /// The number, or why there is none.
+    pub(crate) fn number(&self) -> Result<u32, &str> {
+        self.held.as_ref().map(|held| held.number).map_err(String::as_str)
+    }
+
+    /// A number that is different for runs of this process at once, and says nothing else.
+    pub(crate) fn turn(&self) -> u32 {
+        self.number().unwrap_or(self.count)
+    }
+
+    /// Whether the number is still this value's alone. To be asked once a process has the id behind it.
+    pub(crate) fn holds(&self) -> bool {
+        self.held.as_ref().is_ok_and(|held| same(&held.directory, &held.name, &held.file).unwrap_or(false))
+            || self.held.is_err()
     }
 }
 
-/// Where the files may be, the best place first.
-fn places(uid: u32, namespace: u64) -> Vec<PathBuf> {
-    let run = if uid == 0 { "/run".to_owned() } else { format!("/run/user/{uid}") };
-    let mut places = vec![PathBuf::from(run).join("anneal-sandbox")];
-    for temporary in ["/var/tmp", "/tmp"] {
-        let plain = format!("{temporary}/anneal-sandbox-{uid}");
-        let own = format!("{plain}-{namespace}");
-        places.extend([plain.into(), own.into()]);
-    }
-    places
+fn count() -> u32 {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    COUNT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Where the files may be, the best place first; none where there can't be such a place.
+fn places(uid: Uid, home: Option<&Path>) -> [Option<PathBuf>; PLACES as usize] {
+    let home = home.filter(|home| home.is_absolute() && *home != Path::new("/"));
+    let own = if uid.is_root() {
+        Some("/run/anneal-sandbox".into())
+    } else {
+        home.map(|home| home.join(".local/state/anneal-sandbox"))
+    };
+    let session = (!uid.is_root()).then(|| format!("/run/user/{uid}/anneal-sandbox").into());
+    let [lasting, temporary] = ["/var/tmp", "/tmp"].map(|dir| Some(format!("{dir}/anneal-sandbox-{uid}").into()));
+    [own, session, lasting, temporary]
 }
 
 /// A place that only this user can enter, made where it is not there yet.
-fn directory_of_ours(place: &PathBuf) -> io::Result<File> {
-    match DirBuilder::new().mode(0o700).create(place) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
+fn directory_of_ours(place: &Path) -> io::Result<Directory> {
+    let make = |path: &Path| match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    };
+    if make(place).is_err() {
+        // What is missing of `~/.local/state` is made, a home that is missing is not.
+        for above in place.ancestors().skip(1).take(2).collect::<Vec<_>>().into_iter().rev() {
+            if above.ends_with(".local") || above.ends_with(".local/state") {
+                make(above)?;
+            }
+        }
+        make(place)?;
     }
     let directory =
-        open(place, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?;
-    let directory = File::from(directory);
-    let found = directory.metadata()?;
+        open(place, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty());
+    let owner = || fs::symlink_metadata(place).map_or_else(|error| error.to_string(), |found| named(found.uid()));
+    let directory = directory.map_err(|errno| {
+        let error = io::Error::from(errno);
+        io::Error::new(error.kind(), format!("{error}; it belongs to {}", owner()))
+    })?;
+    let found = File::from(directory.try_clone()?).metadata()?;
     // Where anybody may make directories, somebody else can have made this one.
     if found.uid() != geteuid().as_raw() || found.mode() & 0o077 != 0 {
-        return Err(io::Error::other(format!("{} is not a directory of this user alone", place.display())));
+        let (mode, owner) = (found.mode() & 0o7777, named(found.uid()));
+        return Err(io::Error::other(format!(
+            "it belongs to {owner} with mode {mode:04o}, expected a directory of this user alone; remove it"
+        )));
     }
-    Ok(directory)
+    lock_shared(&directory)?;
+    Ok(Directory(directory))
 }
 
-fn take_in(directory: &File) -> io::Result<Slot> {
+/// A user by name and number.
+fn named(uid: u32) -> String {
+    let name = User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.name);
+    name.map_or_else(|| format!("user {uid}"), |name| format!("{name} (user {uid})"))
+}
+
+/// Tells whoever tidies up that the directory is in use. One that is at it just now goes on without harm.
+fn lock_shared(directory: &OwnedFd) -> io::Result<()> {
+    // SAFETY: a descriptor that lives through the call, and a flag.
+    match Errno::result(unsafe { libc::flock(directory.as_raw_fd(), libc::LOCK_SH | libc::LOCK_NB) }) {
+        Ok(_) | Err(Errno::EWOULDBLOCK) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Whether a name in a directory still leads to an open file.
+fn same(directory: &Directory, name: &str, file: &File) -> io::Result<bool> {
+    let held = file.metadata()?;
+    match fstatat(&directory.0, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Ok(found) => Ok((found.st_dev, found.st_ino) == (held.dev(), held.ino())),
+        Err(Errno::ENOENT) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Takes the lowest number of a place; `in_use` says whether a process has the id behind a number.
+fn take_in(directory: Directory, first: u32, in_use: &dyn Fn(u32) -> bool) -> io::Result<Held> {
     let flags = OFlag::O_RDONLY | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    for number in 0..SLOTS {
-        let file = File::from(openat(directory, number.to_string().as_str(), flags, Mode::S_IRUSR)?);
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            // Whoever tidied the directory up meanwhile has made the lock one on nothing.
-            Ok(holder) if holder.metadata()?.nlink() > 0 => return Ok(Slot { number, _holder: holder }),
-            Ok(_) | Err((_, Errno::EWOULDBLOCK)) => {}
+    for number in first..first + SLOTS {
+        let name = number.to_string();
+        let file = File::from(openat(&directory.0, name.as_str(), flags, Mode::S_IRUSR)?);
+        let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(file) => file,
+            Err((_, Errno::EWOULDBLOCK)) => continue,
             Err((_, errno)) => return Err(errno.into()),
+        };
+        // Whoever removed it meanwhile has made the lock one on nothing.
+        if !same(&directory, &name, &file)? {
+            continue;
         }
+        if file.metadata()?.mode() & PROVEN == 0 {
+            if in_use(number) {
+                continue;
+            }
+            file.set_permissions(Permissions::from_mode(0o400 | PROVEN))?;
+        }
+        futimens(&*file, &TimeSpec::UTIME_NOW, &TimeSpec::UTIME_NOW)?;
+        return Ok(Held { number, name, directory, file });
     }
     Err(io::Error::other(format!("{SLOTS} runs are under way")))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn two_slots_held_at_once_differ_and_a_dropped_one_is_free_again() {
-        let first = Slot::take().unwrap();
-        let second = Slot::take().unwrap();
-        assert_ne!(first.number(), second.number());
-        let number = second.number();
-        drop(second);
-        // Another test may take it in between; then a higher one is free.
-        assert!(Slot::take().unwrap().number() >= first.number().min(number));
-    }
-
-    #[test]
-    fn a_number_is_taken_whatever_network_the_other_launcher_is_in() {
-        let dir = tempfile::tempdir().unwrap();
-        let place = dir.path().join("slots");
-        let directory = directory_of_ours(&place).unwrap();
-        let first = take_in(&directory).unwrap();
-        let second = take_in(&directory_of_ours(&place).unwrap()).unwrap();
-        assert_eq!((first.number(), second.number()), (0, 1));
-        drop(first);
-        assert_eq!(take_in(&directory).unwrap().number(), 0);
-        assert_eq!(fs::metadata(&place).unwrap().mode() & 0o777, 0o700);
-    }
-
-    #[test]
-    fn where_every_number_is_taken_there_is_no_run_and_no_number_from_elsewhere() {
-        let dir = tempfile::tempdir().unwrap();
-        let directory = directory_of_ours(&dir.path().join("slots")).unwrap();
-        let all: Vec<Slot> = (0..SLOTS).map(|_| take_in(&directory).unwrap()).collect();
-        assert!(take_in(&directory).unwrap_err().to_string().contains("1024 runs are under way"));
-        drop(all);
-    }
-
-    #[test]
-    fn a_directory_that_others_could_enter_or_that_is_a_link_is_not_used() {
-        let dir = tempfile::tempdir().unwrap();
-        let open = dir.path().join("open");
-        fs::create_dir(&open).unwrap();
-        fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        assert!(directory_of_ours(&open).is_err());
-        let link = dir.path().join("link");
-        std::os::unix::fs::symlink(dir.path(), &link).unwrap();
-        assert!(directory_of_ours(&link).is_err());
-        assert_eq!(fs::read_dir(&open).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn every_user_has_places_of_its_own() {
-        let texts = |uid| places(uid, 5).iter().map(|place| place.display().to_string()).collect::<Vec<_>>();
-        assert_eq!(texts(0)[..3], ["/run/anneal-sandbox", "/var/tmp/anneal-sandbox-0", "/var/tmp/anneal-sandbox-0-5"]);
-        assert_eq!(texts(7)[..2], ["/run/user/7/anneal-sandbox", "/var/tmp/anneal-sandbox-7"]);
-        assert_eq!(texts(7)[3..], ["/tmp/anneal-sandbox-7", "/tmp/anneal-sandbox-7-5"]);
-    }
+/// Whether a process of this host has an id, or is about to: one that has a user namespace in which nothing else is mapped.
+/// What can't be read has ended, or is no process that a launcher of this user has started.
+fn is_in_use(id: u32) -> bool {
+    let numbered = |name: &std::ffi::OsStr| name.to_str().is_some_and(|name| name.bytes().all(|b| b.is_ascii_digit()));
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten().filter(|entry| numbered(&entry.file_name()));
+    processes.map(|entry| entry.path()).any(|process| {
+        let read = |name| fs::read_to_string(process.join(name)).unwrap_or_default();
+        has_id(&read("status"), id) || maps_only(&read("uid_map"), id)
+    })
 }
+
+/// Whether a process's status names an id as one of its users.
+fn has_id(status: &str, id: u32) -> bool {
+    let id = id.to_string();
+    let users = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+    users.is_some_and(|users| users.split_whitespace().any(|user| user == id))
+}
+
+/// Whether a map of users consists of one user, with an id behind it.
+fn maps_only(map: &str, id: u32) -> bool {
+    let mut words = map.split_whitespace().skip(1);
+    words.next().is_some_and(|outside| outside == id.to_string()) && words.eq(["1"])
+}
+
+#[cfg(test)]
+mod tests;

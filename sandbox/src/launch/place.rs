@@ -18,6 +18,7 @@ use nix::unistd::Pid;
 
 use super::{failure, launch};
 use crate::cgroup::{self, Group};
+use crate::host::take_slot;
 use crate::plan::ahead_of_time;
 use crate::slot::Slot;
 use crate::subordinate::Subordinate;
@@ -65,12 +66,12 @@ impl Place {
     ///
     /// `only_caller` says why the run can have no user but the caller's, if so.
     pub(crate) fn new(limits: &Limits, only_caller: Option<String>) -> Result<Self> {
-        let slot = Slot::take()?;
+        let slot = take_slot(only_caller)?;
         // A child would keep this process's own group from handing anything on, so this comes before there is one.
         cgroup::settle();
         // It takes a while to come up; everything else is found out meanwhile.
         let starting = Starting::new()?;
-        let host = HostFacts::gather(&slot, limits.cpus, only_caller);
+        let host = HostFacts::gather(&slot, limits.cpus);
         Ok(Self { starting, group: Group::create(limits), slot, host, done: Vec::new() })
     }
 

@@ -17,6 +17,7 @@ use super::outputs::Meter;
 use super::rate::Rate;
 use super::{Sandbox, failure, launch};
 use crate::cgroup::Group;
+use crate::slot::Slot;
 use crate::witness::{Testimony, Witness};
 use crate::{
     CancelToken, Ended, Error, HostFacts, Limits, ProbeResult, RefusedAttempt, Result, Spec, Trace, Usage, Users,
@@ -54,6 +55,9 @@ struct Ready {
 /// A run being watched.
 pub(super) struct Watch<'a> {
     spec: &'a Spec,
+    slot: Option<&'a Slot>,
+    /// Whether no other run can have been given the id of this one.
+    has_number: bool,
     sandbox: Sandbox,
     group: Group,
     outputs: Meter,
@@ -93,6 +97,8 @@ impl<'a> Watch<'a> {
         let now = Instant::now();
         Self {
             spec,
+            slot: None,
+            has_number: true,
             group,
             outputs,
             witness: Witness::new(spec, host.users == Users::Subordinate),
@@ -115,6 +121,11 @@ impl<'a> Watch<'a> {
             report: None,
             degraded: Vec::new(),
         }
+    }
+
+    /// Looks whether the number of the run stays its own.
+    pub(super) fn holding(self, slot: &'a Slot) -> Self {
+        Self { slot: Some(slot), ..self }
     }
 
     /// Stays until every process is dead.
@@ -267,7 +278,14 @@ impl<'a> Watch<'a> {
                 self.witness.stay_deaf();
                 self.degraded.push(format!("refused attempts are not listed and uname is the host's: {reason}"));
             }
-            Event::Confined(confinement) => self.confinement = Some(confinement),
+            Event::Confined(confinement) => {
+                self.confinement = Some(confinement);
+                // From now on its processes are to be seen by whoever takes a number.
+                if self.slot.is_some_and(|slot| !slot.holds()) {
+                    self.has_number = false;
+                    self.stop(Ended::Cancelled);
+                }
+            }
             Event::Started { exec_ns } => {
                 self.exec_ns = Some(exec_ns);
                 self.witness.start();
@@ -323,6 +341,10 @@ impl<'a> Watch<'a> {
     fn conclude(mut self, now: u64, how: String) -> Result<Seen> {
         if let Some(source) = self.log_error {
             return Err(Error::Log { source });
+        }
+        if !self.has_number {
+            let source = io::Error::other("the file that it was locked by has been removed; run it again");
+            return Err(Error::Launch { action: "keep a user id", source });
         }
         if self.exec_ns.is_some() && self.confinement.is_none() {
             return Err(Error::Control { reason: "the payload was executed and nobody said what holds it".to_owned() });
