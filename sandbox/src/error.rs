@@ -38,8 +38,12 @@ pub enum Error {
         source: io::Error,
     },
     /// An output directory could be reached by other users of the host.
-    #[error("output directory {path:?} can be reached by other users; put it beneath a directory of mode 0700")]
+    #[error(
+        "sandbox spec: {field} names output directory {path:?}, which other users can reach; put it beneath a directory of mode 0700"
+    )]
     OutputExposed {
+        /// The field, as `mounts[2].source`.
+        field: String,
         /// The directory.
         path: PathBuf,
     },

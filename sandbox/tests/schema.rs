@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anneal_sandbox::{Kind, Spec};
+use anneal_sandbox::{CancelToken, Error, Kind, Spec};
 use serde_json::Value;
 
 const VALIDATE: &str = "import json, sys, jsonschema
@@ -40,6 +40,35 @@ fn the_examples_are_specs_of_their_kind() {
         assert_eq!(spec.kind, kind);
         spec.check().unwrap();
     }
+}
+
+/// As `docs/sandbox.md` tells to: the script, and then each.
+#[test]
+fn each_example_runs_as_it_stands() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("example");
+    let prepared = Command::new("sh").arg(docs("examples/sandbox/prepare")).arg(&place).output().unwrap();
+    assert!(prepared.status.success(), "{prepared:?}");
+    for (kind, path) in examples() {
+        let written = place.join(path.file_name().unwrap());
+        let spec = Spec::from_json(&std::fs::read(written).unwrap()).unwrap();
+        if kind == Kind::Run && !Path::new("/usr/bin/python3").exists() {
+            eprintln!("skipped: no python3 in /usr/bin to serve as the image");
+            continue;
+        }
+        let mut log = Vec::new();
+        let outcome = match anneal_sandbox::run(&spec, &mut log, &CancelToken::new()) {
+            Err(Error::NamespacesForbidden { setting, .. }) => return eprintln!("skipped: {setting}"),
+            other => other.unwrap(),
+        };
+        let log = String::from_utf8_lossy(&log);
+        assert!(outcome.succeeded(), "{kind:?}: {} {log}", outcome.ended);
+        if let Some(answer) = &outcome.probe {
+            assert_eq!((answer.status, answer.body.as_slice()), (200, &b"fine\n"[..]));
+        }
+        assert_eq!(outcome.probe.is_some(), kind == Kind::Run, "{kind:?}: {log}");
+    }
+    assert_eq!(std::fs::read_to_string(place.join("runs/out/usr/bin/hello")).unwrap(), "#!/bin/sh\necho hello\n");
 }
 
 #[test]

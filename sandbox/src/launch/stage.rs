@@ -95,7 +95,7 @@ fn output(field: &str, path: &Path, host: &HostFacts) -> Result<()> {
         closed |= fs::metadata(dir).map_err(failed)?.mode() & OTHERS_SEARCH == 0;
     }
     if !closed {
-        return Err(Error::OutputExposed { path: path.to_path_buf() });
+        return Err(Error::OutputExposed { field: field.to_owned(), path: path.to_path_buf() });
     }
     if host.users == Users::Own {
         let (uid, gid) = (host.outside_uid.into(), host.outside_gid.into());

@@ -27,6 +27,8 @@ pub(crate) const MAX_LAYERS: usize = 499;
 /// One mount, checked.
 #[derive(Debug)]
 struct Placed {
+    /// The field of the spec.
+    field: String,
     at: String,
     content: Content,
     /// Names in it that something else is mounted on, each with whether that is a file.
@@ -62,6 +64,7 @@ impl Layout {
     /// Sorts the mounts and finds out which one holds the mount point of each.
     pub(crate) fn of(spec: &Spec) -> Result<Self> {
         let mut mounts = vec![Placed {
+            field: "root".to_owned(),
             at: "/".to_owned(),
             content: Content::Trees(trees("root", &spec.root)?),
             points: ALWAYS.iter().map(|name| (name.trim_start_matches('/').to_owned(), false)).collect(),
@@ -74,7 +77,9 @@ impl Layout {
                 MountSource::Scratch { bytes, inodes } => Content::Scratch { bytes: *bytes, inodes: *inodes },
                 MountSource::Output(path) => Content::Output(text(&field, path)?.to_owned()),
             };
-            mounts.push(Placed { at: text(&field, &mount.at)?.to_owned(), content, points: Vec::new() });
+            let field = format!("mounts[{index}].at");
+            let at = text(&field, &mount.at)?.to_owned();
+            mounts.push(Placed { field, at, content, points: Vec::new() });
         }
         mounts.sort_by(|a, b| a.at.split('/').cmp(b.at.split('/')));
         for index in 1..mounts.len() {
@@ -85,7 +90,7 @@ impl Layout {
             if let Some((holder, rest)) = holder {
                 if matches!(holder.content, Content::File(_) | Content::Output(_)) {
                     return Err(Error::Spec {
-                        field: "mounts".to_owned(),
+                        field: mount.field.clone(),
                         found: mount.at.clone(),
                         expected: "a place that is not beneath a file or an output",
                     });

@@ -45,6 +45,10 @@ fn each_mistake_in_a_spec_names_its_field_and_what_to_do() {
             mount(s, "/out", MountSource::Output(link.clone()));
         }),
         ("a missing output", "mounts[1].source", &|s| mount(s, "/out", MountSource::Output(dir.join("absent")))),
+        ("a mount in an output", "mounts[1].at", &|s| {
+            mount(s, "/out/in", MountSource::Trees(vec![]));
+            mount(s, "/out", MountSource::Output(out.clone()));
+        }),
         ("no argv", "argv", &|s| s.argv.clear()),
         ("an argv that is not found", "argv[0] is `missing`", &|s| s.argv = vec!["missing".to_owned()]),
         ("an argv that is a directory", "argv[0] is `/tmp`", &|s| s.argv = vec!["/tmp".to_owned()]),
