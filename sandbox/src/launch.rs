@@ -73,7 +73,8 @@ pub(crate) fn run_in(
     cancel: &CancelToken,
 ) -> Result<Outcome> {
     let ops = edit(operations(spec, &place.host)?);
-    stage::prepare(spec, &place.host)?;
+    // Back to their owners unless there is a run; behind the sandbox, which is given up first.
+    let given = stage::prepare(spec, &place.host)?;
     let mut outputs = outputs::Meter::open(spec)?;
     // Whatever goes wrong from here on, the sandbox is given up before its outputs are.
     let mut place = place;
@@ -87,6 +88,7 @@ pub(crate) fn run_in(
     let cgroup = group.kind;
     let checked = outputs.every_ms();
     let seen = watch::Watch::new(spec, &host, sandbox, group, outputs, log, cancel).holding(&slot).run()?;
+    given.keep();
     refuse_gaps(spec, &seen.degraded)?;
     let is_known = |gap: &String| not_enforced.contains(gap);
     let news: Vec<String> = seen.degraded.into_iter().filter(|gap| !is_known(gap)).collect();

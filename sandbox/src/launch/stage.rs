@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use nix::unistd::fchown;
+use nix::unistd::{fchown, getegid, geteuid, getgroups};
 
 use crate::{Error, HostFacts, MountSource, Result, Spec, Users};
 
@@ -15,8 +15,31 @@ const OTHERS_SEARCH: u32 = 0o001;
 const OTHERS_USE: u32 = 0o005;
 const OTHERS_READ: u32 = 0o004;
 
+/// Output directories that belong to the payload's user for a run that may not come to be: with this value they go back to
+/// the owners they had.
+#[derive(Debug, Default)]
+pub(super) struct Given(Vec<(File, u32, u32)>);
+
+impl Given {
+    /// The run has been, so they stay as it left them.
+    pub(super) fn keep(mut self) {
+        self.0.clear();
+    }
+}
+
+impl Drop for Given {
+    fn drop(&mut self) {
+        for (directory, uid, gid) in &self.0 {
+            if let Err(error) = fchown(directory.as_fd(), Some((*uid).into()), Some((*gid).into())) {
+                tracing::warn!(%error, "an output directory stays with the user of a run that did not come to be");
+            }
+        }
+    }
+}
+
 /// Checks every path and prepares the outputs.
-pub(super) fn prepare(spec: &Spec, host: &HostFacts) -> Result<()> {
+pub(super) fn prepare(spec: &Spec, host: &HostFacts) -> Result<Given> {
+    let mut given = Given::default();
     for (index, path) in spec.root.iter().enumerate() {
         directory(&format!("root[{index}]"), path, host)?;
     }
@@ -29,11 +52,11 @@ pub(super) fn prepare(spec: &Spec, host: &HostFacts) -> Result<()> {
                 }
             }
             MountSource::File(path) => file(&field, path, host)?,
-            MountSource::Output(path) => output(&field, path, host)?,
+            MountSource::Output(path) => output(&field, path, host, &mut given)?,
             MountSource::Scratch { .. } => {}
         }
     }
-    Ok(())
+    Ok(given)
 }
 
 /// Why a run of this spec can't be another user's than the caller's: something it is given is closed to others. The
@@ -63,6 +86,7 @@ fn directory(field: &str, path: &Path, host: &HostFacts) -> Result<()> {
     if !found.is_dir() {
         return Err(wrong(field, path, expected, io::ErrorKind::NotADirectory.into()));
     }
+    reachable(field, path)?;
     if host.is_another_user() && found.mode() & OTHERS_USE != OTHERS_USE {
         let expected = "a directory that every user may read and search, since the payload is another user";
         return Err(wrong(field, path, expected, io::ErrorKind::PermissionDenied.into()));
@@ -76,6 +100,7 @@ fn file(field: &str, path: &Path, host: &HostFacts) -> Result<()> {
     if !found.is_file() {
         return Err(wrong(field, path, expected, io::ErrorKind::InvalidInput.into()));
     }
+    reachable(field, path)?;
     if host.is_another_user() && found.mode() & OTHERS_READ == 0 {
         let expected = "a file that every user may read, since the payload is another user";
         return Err(wrong(field, path, expected, io::ErrorKind::PermissionDenied.into()));
@@ -83,8 +108,40 @@ fn file(field: &str, path: &Path, host: &HostFacts) -> Result<()> {
     Ok(())
 }
 
+/// Whether the way to a path is open to whoever makes the sandbox. In the new user namespace the superuser has no power over
+/// directories of others, so what it looks at here can be out of reach there.
+fn reachable(field: &str, path: &Path) -> Result<()> {
+    let expected = "a path that the superuser reaches without power over other users' directories: beneath directories \
+                    that are root's own or open to all";
+    let failed = |e: io::Error| wrong(field, path, expected, e);
+    let own = (geteuid().as_raw(), getegid().as_raw());
+    // Anyone else has found it by no more power than is left there.
+    if own.0 != 0 {
+        return Ok(());
+    }
+    let groups = getgroups().map_err(|errno| failed(errno.into()))?;
+    let above = path.parent().unwrap_or(path).canonicalize().map_err(failed)?;
+    for dir in above.ancestors() {
+        let found = fs::metadata(dir).map_err(failed)?;
+        let in_group = found.gid() == own.1 || groups.iter().any(|group| group.as_raw() == found.gid());
+        let bit = if found.uid() == own.0 {
+            OTHERS_SEARCH << 6
+        } else if in_group {
+            OTHERS_SEARCH << 3
+        } else {
+            OTHERS_SEARCH
+        };
+        if found.mode() & bit == 0 {
+            let (mode, uid) = (found.mode() & 0o7777, found.uid());
+            let closed = format!("{} belongs to user {uid} with mode {mode:04o}", dir.display());
+            return Err(failed(io::Error::new(io::ErrorKind::PermissionDenied, closed)));
+        }
+    }
+    Ok(())
+}
+
 /// An output directory: real, out of reach of other users, and the payload's own.
-fn output(field: &str, path: &Path, host: &HostFacts) -> Result<()> {
+fn output(field: &str, path: &Path, host: &HostFacts, given: &mut Given) -> Result<()> {
     let expected = "a directory that is there and no symbolic link";
     let failed = |e: io::Error| wrong(field, path, expected, e);
     let directory: File =
@@ -97,9 +154,12 @@ fn output(field: &str, path: &Path, host: &HostFacts) -> Result<()> {
     if !closed {
         return Err(Error::OutputExposed { field: field.to_owned(), path: path.to_path_buf() });
     }
+    reachable(field, path)?;
     if host.users == Users::Own {
+        let found = directory.metadata().map_err(failed)?;
         let (uid, gid) = (host.outside_uid.into(), host.outside_gid.into());
         fchown(directory.as_fd(), Some(uid), Some(gid)).map_err(|errno| failed(errno.into()))?;
+        given.0.push((directory, found.uid(), found.gid()));
     }
     Ok(())
 }

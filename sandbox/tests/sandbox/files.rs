@@ -104,6 +104,41 @@ fn an_output_that_others_could_reach_is_refused() {
 }
 
 #[test]
+fn an_output_out_of_roots_reach_is_refused_by_its_field_before_anything_is_given_away() {
+    needs_sandbox!();
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let mut bench = Bench::new();
+    let first = bench.output("/first");
+    let theirs = bench.tree("theirs", "out/x", "x");
+    for path in [theirs.clone(), theirs.join("out")] {
+        std::os::unix::fs::chown(&path, Some(65534), Some(65534)).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+    }
+    bench.mount("/out", MountSource::Output(theirs.join("out")));
+    let owners = || [&first, &theirs.join("out")].map(|path| std::fs::metadata(path).unwrap().uid());
+    let error = bench.run(&["true"]).unwrap_err();
+    assert!(error.to_string().contains("mounts[2].source names"), "{error}");
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains("theirs belongs to user 65534 with mode 0700"), "{cause}");
+    assert_eq!(owners(), [0, 65534]);
+}
+
+#[test]
+fn an_output_is_its_owners_again_where_the_run_did_not_come_to_be() {
+    needs_sandbox!();
+    let mut bench = Bench::new();
+    let out = bench.output("/out");
+    let before = std::fs::metadata(&out).unwrap();
+    bench.spec.argv = vec!["missing".to_owned()];
+    let error = anneal_sandbox::run(&bench.spec, &mut Vec::new(), &Default::default()).unwrap_err();
+    assert!(matches!(error, Error::Exec { .. }), "{error:?}");
+    let after = std::fs::metadata(&out).unwrap();
+    assert_eq!((after.uid(), after.gid()), (before.uid(), before.gid()));
+}
+
+#[test]
 fn a_missing_tree_a_linked_output_and_a_missing_program_are_named() {
     needs_sandbox!();
     let mut bench = Bench::new();
