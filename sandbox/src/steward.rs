@@ -76,6 +76,11 @@ impl Steward {
         poll(&mut watched, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
     }
 
+    /// How long the next answers may take.
+    pub(crate) fn answer_within(&self, time: Duration) -> io::Result<()> {
+        self.control.set_read_timeout(Some(time.clamp(Duration::from_millis(1), PATIENCE)))
+    }
+
     /// Waits for the answer to a question for what is in the kept directories.
     pub(crate) fn measured(&self) -> io::Result<Measured> {
         match self.answer()? {
@@ -87,6 +92,7 @@ impl Steward {
     /// Makes the kept directories and what is in them the caller's again. Returns paths of what stays as it is, because a
     /// change of owner would take its set-id bits away.
     pub(crate) fn reclaim(&self, users: &Subordinate) -> io::Result<Vec<String>> {
+        self.answer_within(PATIENCE)?;
         control::send(&self.control, &Errand::Reclaim { uids: users.uids, gids: users.gids, depth: DEPTH }, None)?;
         match self.answer()? {
             (Answer::Reclaimed { left, .. }, _) => Ok(left),

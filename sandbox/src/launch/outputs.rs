@@ -1,7 +1,8 @@
 //! How much is in the output directories of a run, measured while the payload goes on writing to them.
 //!
 //! An output is a host directory, and a directory has no quota of its own on most file systems. So it is walked again
-//! and again, a bounded piece of work at a time, and once more after the last process is dead. The walk holds one
+//! and again, a bounded piece of work at a time, and once more after the last process is dead, for as long as
+//! the payload itself was given. The walk holds one
 //! directory open at a time and goes by handles beneath the output, never through a link, since the payload changes
 //! everything under its feet. What it can't see: a file that is unlinked and still open, until it is closed.
 
@@ -77,6 +78,17 @@ struct Current {
     place: Rc<Place>,
     entries: OwningIter,
     handle: OwnedFd,
+}
+
+/// What the last walk has found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Last {
+    /// Everything is within the limits.
+    Within,
+    /// A limit is passed.
+    Over,
+    /// There was more than could be looked at in its time.
+    Unfinished,
 }
 
 /// The outputs of one run.
@@ -188,8 +200,9 @@ impl Meter {
     }
 
     /// The last measurement through the steward.
-    fn look_through_to_the_end(&mut self) -> io::Result<bool> {
+    fn look_through_to_the_end(&mut self, time: Duration) -> io::Result<bool> {
         let Some(Entrusted { steward, asked, .. }) = &mut self.entrusted else { return Ok(false) };
+        steward.answer_within(time)?;
         if asked.take().is_some() {
             steward.measured()?;
         }
@@ -209,7 +222,7 @@ impl Meter {
             if self.walk.waiting.is_empty() && self.walk.current.is_none() {
                 self.begin();
             }
-            let done = self.go_on(Some(now + PIECE));
+            let done = self.go_on(now + PIECE);
             let after = Instant::now();
             self.walk.spent += after.saturating_duration_since(now);
             let pause = if done { (self.walk.spent * REST).clamp(EVERY, LONGEST_PAUSE) } else { BREATH };
@@ -218,18 +231,37 @@ impl Meter {
         self.over
     }
 
-    /// One whole walk, for when nothing writes any more. Whether a limit is passed.
-    pub(super) fn look_at_all(&mut self) -> bool {
+    /// One whole walk, for when nothing writes any more, in no more time than this.
+    pub(super) fn look_at_all(&mut self, time: Duration) -> Last {
+        let mut whole = true;
         if self.entrusted.is_some() {
-            match self.look_through_to_the_end() {
+            match self.look_through_to_the_end(time) {
                 Ok(over) => self.over |= over,
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                    whole = false;
+                    self.replace_steward();
+                }
                 Err(_) => self.unreadable = true,
             }
         } else if !self.over {
             self.begin();
-            self.go_on(None);
+            whole = self.go_on(Instant::now() + time);
         }
-        self.over
+        match (self.over, whole) {
+            (true, _) => Last::Over,
+            (false, true) => Last::Within,
+            (false, false) => Last::Unfinished,
+        }
+    }
+
+    /// Takes another steward in place of one that is still walking.
+    fn replace_steward(&mut self) {
+        let Some(users) = self.entrusted.as_ref().map(|entrusted| entrusted.users) else { return };
+        match self.steward(users) {
+            Ok(steward) => self.entrusted = Some(Entrusted { users, steward, asked: None }),
+            // Whoever gives the outputs back tries again.
+            Err(error) => tracing::debug!(%error, "no other steward could be started"),
+        }
     }
 
     fn begin(&mut self) {
@@ -239,7 +271,7 @@ impl Meter {
     }
 
     /// Walks until the end, a limit, or the time given; true at the end.
-    fn go_on(&mut self, until: Option<Instant>) -> bool {
+    fn go_on(&mut self, until: Instant) -> bool {
         let mut entries = 0;
         while !self.over {
             let Some(current) = &mut self.walk.current else {
@@ -254,7 +286,7 @@ impl Meter {
             }
             self.over = self.walk.bytes > self.bytes || self.walk.inodes > self.inodes || self.walk.too_deep;
             entries += 1;
-            if entries % ENTRIES == 0 && until.is_some_and(|until| Instant::now() >= until) {
+            if entries % ENTRIES == 0 && Instant::now() >= until {
                 return false;
             }
         }

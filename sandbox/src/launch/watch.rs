@@ -13,7 +13,7 @@ use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
 use super::inbox::Inbox;
-use super::outputs::Meter;
+use super::outputs::{Last, Meter};
 use super::rate::Rate;
 use super::{Sandbox, failure, launch};
 use crate::cgroup::Group;
@@ -350,7 +350,15 @@ impl<'a> Watch<'a> {
             return Err(Error::Control { reason: "the payload was executed and nobody said what holds it".to_owned() });
         }
         let over_memory = self.group.out_of_memory();
-        let over_outputs = (self.stopped.is_none() && self.outputs.look_at_all()).then_some(Ended::OutputLimit);
+        let over_outputs = match self.stopped.is_none().then(|| self.outputs.look_at_all(self.spec.limits.wall)) {
+            None | Some(Last::Within) => None,
+            Some(Last::Over) => Some(Ended::OutputLimit),
+            Some(Last::Unfinished) => {
+                let gap = "outputs: there was more than could be measured within the limit of wall time once more";
+                self.degraded.push(gap.to_owned());
+                Some(Ended::WallLimit)
+            }
+        };
         let left = self.outputs.give_back().map_err(|source| Error::OutputLost { source })?;
         self.degraded
             .extend(left.iter().map(|path| format!("outputs: {path:?} has set-id bits, so it stays the payload's")));

@@ -84,7 +84,6 @@ fn main() {
         }
         ["attempt-each"] => attempts::each(),
         ["names"] => attempts::names(),
-        ["names-under-signals"] => attempts::names_under_signals(),
         ["look", paths @ ..] => attempts::look(paths),
         ["attempt-flood", processes] => attempts::flood(processes.parse().unwrap()),
         ["execute-leased", path] => attempts::execute_leased(path),

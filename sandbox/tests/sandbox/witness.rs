@@ -114,13 +114,6 @@ fn uname_as_a_program_prints_it_is_what_proc_says() {
 }
 
 #[test]
-fn a_call_that_waits_for_its_answer_outlasts_a_rain_of_signals() {
-    needs_sandbox!();
-    let said = Bench::new().says(&["names-under-signals"]);
-    assert!(said.starts_with("held"), "{said}");
-}
-
-#[test]
 fn a_flood_of_attempts_ends_at_the_wall_limit_and_hides_nothing_else() {
     needs_sandbox!();
     for trace in [false, true] {
@@ -128,7 +121,8 @@ fn a_flood_of_attempts_ends_at_the_wall_limit_and_hides_nothing_else() {
         bench.spec.trace = trace;
         bench.spec.limits.wall = patient(patient(Duration::from_secs(1)));
         let start = Instant::now();
-        let (outcome, _) = bench.run(&["attempt-flood", "8"]).unwrap();
+        // So many that one always waits: without a bound on what is answered at once nobody would look at the clock.
+        let (outcome, _) = bench.run(&["attempt-flood", "48"]).unwrap();
         assert_eq!(outcome.ended, Ended::WallLimit);
         assert!(start.elapsed() < bench.spec.limits.wall + patient(GRACE), "{:?}", start.elapsed());
         assert_eq!(outcome.refused.len(), 8, "{:#?}", outcome.refused);

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{c, c_int, chmod, fork, ioctl, mknod, socket, syscall, unshare};
 
@@ -152,29 +152,4 @@ pub(crate) fn killed_while_waiting(rounds: usize) {
         }
     }
     println!("all dead");
-}
-
-extern "C" fn interrupted(_: c_int) {}
-
-/// `uname` beneath a rain of signals, whose handler lets calls begin anew: it must never fail.
-pub(crate) fn names_under_signals() {
-    // SAFETY: a handler that does nothing; the child only sends signals to its parent.
-    unsafe {
-        super::signal(10, interrupted as *const () as usize);
-        let parent = std::process::id() as c_int;
-        let child = fork();
-        if child == 0 {
-            while kill(parent, 10) == 0 {}
-            std::process::exit(0);
-        }
-        let end = Instant::now() + Duration::from_millis(300);
-        let (mut asked, mut failed) = (0, 0);
-        while Instant::now() < end {
-            let mut names = [0u8; 6 * 65];
-            asked += 1;
-            failed += i32::from(syscall(63, names.as_mut_ptr()) != 0 || !names.starts_with(b"Linux"));
-        }
-        kill(child, KILL);
-        println!("{}: {failed} of {asked} failed", if failed == 0 { "held" } else { "escaped" });
-    }
 }
