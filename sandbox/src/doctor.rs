@@ -125,6 +125,7 @@ pub(crate) fn mend(gap: &str) -> &'static str {
         "own user" if gap.contains("no directory for the locks") => {
             "give this user a home directory, or remove what stands in the place of the directories that are named"
         }
+        "ids of runs" => "give out other ranges of subordinate ids: payloads run as those from 4200000 on",
         "own user" => "see docs/sandbox.md, or run as root, so that each run has a host user of its own",
         "cpus" => "declare no more processors than this host has, or accept that fewer are used",
         "outputs" => "run as root or with subordinate ids, so that what a payload has closed can be read",

@@ -1,7 +1,7 @@
 //! What this host offers to one run: an id, processors, kernel features.
 //!
 //! Root mode and rootless mode take the same steps; only the id behind the payload differs. Root gives each
-//! concurrent run a host user of its own, from [`FIRST_ID`] on, and maps it to the id the payload sees: a payload
+//! concurrent run a host user of its own, from [`first_id`] on, and maps it to the id the payload sees: a payload
 //! is then nobody on the host even if it breaks out, and two of them can't reach each other's files. Such a
 //! user owns nothing but the output directory of its run. Without root each run has one of the caller's subordinate
 //! ids ([`crate::subordinate`]); where there is none, only the caller's own id is left to map, and the result says so. Then
@@ -17,11 +17,12 @@ use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::{Pid, getegid, geteuid};
 
 use crate::slot::{PLACES, SLOTS, Slot, Unavailable};
-use crate::subordinate::Subordinate;
+use crate::subordinate::{Subordinate, ranges, read_ranges};
 use crate::{Error, Result};
 
-/// The first of the host ids that payloads run as; far from those that accounts and subordinate ranges use.
-pub const FIRST_ID: u32 = 4_200_000;
+/// The first of the host ids that root's payloads run as, where they are nobody's; far from those of accounts and of most
+/// subordinate ranges.
+const FIRST_ID: u32 = 4_200_000;
 /// How many ids there are, one for each number of each place that has numbers.
 const IDS: u32 = PLACES * SLOTS;
 
@@ -61,7 +62,7 @@ impl HostFacts {
     pub(crate) fn gather(slot: &Slot, cpus: u32) -> Self {
         let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
         let found = slot.number().map_err(str::to_owned).and_then(|number| match has_ids() {
-            true => Ok((FIRST_ID + number, FIRST_ID + number, Users::Own)),
+            true => Ok((first_id() + number, first_id() + number, Users::Own)),
             false => subordinate(number).map(|(uid, gid)| (uid, gid, Users::Subordinate)),
         });
         let (outside_uid, outside_gid, users) = found.unwrap_or_else(|reason| (uid, gid, Users::Shared { reason }));
@@ -89,7 +90,7 @@ impl HostFacts {
 pub(crate) fn take_slot(only_caller: Option<String>) -> Result<Slot> {
     let failed = |source| Error::Launch { action: "reserve a user id", source };
     if has_ids() {
-        return Slot::take(&|number| Some(FIRST_ID + number)).map_err(|why| match why {
+        return Slot::take(&|number| Some(first_id() + number)).map_err(|why| match why {
             Unavailable::Failed(source) => failed(source),
             Unavailable::NoPlace(reasons) => failed(io::Error::other(reasons)),
         });
@@ -103,6 +104,20 @@ pub(crate) fn take_slot(only_caller: Option<String>) -> Result<Slot> {
         }
         Err(reason) => Ok(Slot::none(reason)),
     }
+}
+
+/// The first of the ids that this superuser's payloads run as: [`FIRST_ID`], or further on where `/etc/subuid` or
+/// `/etc/subgid` gives those to somebody, whose containers would then have a user in common with a payload.
+pub fn first_id() -> u32 {
+    free_ids().unwrap_or(FIRST_ID)
+}
+
+fn free_ids() -> Option<u32> {
+    static FREE: OnceLock<Option<u32>> = OnceLock::new();
+    *FREE.get_or_init(|| {
+        let files = ["/etc/subuid", "/etc/subgid"].map(|path| read_ranges(path).unwrap_or_default());
+        ranges::free_ids(&files.each_ref().map(String::as_str), FIRST_ID, IDS)
+    })
 }
 
 /// Whether this is the superuser of a host, or of a container that has the ids for payloads.
@@ -126,7 +141,10 @@ pub(crate) fn missing() -> &'static [String] {
         let affinity = sched_getaffinity(this).and_then(|set| sched_setaffinity(this, &set)).err();
         let told = |what: &str, errno: Errno| format!("{what}: {}", io::Error::from(errno));
         let affinity = affinity.map(|errno| told(AFFINITY, errno));
-        affinity.into_iter().chain(no_keyrings().map(|errno| told(KEYRING, errno))).collect()
+        let taken = (has_ids() && free_ids().is_none()).then(|| {
+            format!("ids of runs: /etc/subuid or /etc/subgid gives those from {FIRST_ID} on to somebody, whose containers share them")
+        });
+        affinity.into_iter().chain(no_keyrings().map(|errno| told(KEYRING, errno))).chain(taken).collect()
     })
 }
 
@@ -162,13 +180,13 @@ fn landlock_abi() -> u32 {
 
 /// Whether the ids for payloads exist in the user namespace of the launcher, which may be a container's.
 fn mapped(map: &str) -> bool {
-    let last = u64::from(FIRST_ID + IDS);
+    let last = u64::from(first_id()) + u64::from(IDS);
     fs::read_to_string(map).is_ok_and(|text| {
         text.lines().any(|line| {
             let mut numbers = line.split_whitespace().map(|word| word.parse::<u64>().unwrap_or(0));
             let (first, _, count) = (numbers.next(), numbers.next(), numbers.next());
             let (first, count) = (first.unwrap_or(0), count.unwrap_or(0));
-            first <= u64::from(FIRST_ID) && last <= first.saturating_add(count)
+            first <= u64::from(first_id()) && last <= first.saturating_add(count)
         })
     })
 }

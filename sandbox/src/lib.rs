@@ -32,7 +32,7 @@ pub use anneal_sandbox_op::{Confinement, Op, listing};
 pub use cancel::CancelToken;
 pub use doctor::{Finding, Report, self_check};
 pub use error::Error;
-pub use host::{FIRST_ID, HostFacts, Users};
+pub use host::{HostFacts, Users, first_id};
 pub use launch::run;
 #[cfg(feature = "negative-control")]
 pub use launch::run_edited;

@@ -16,7 +16,7 @@
 pub(crate) mod ranges;
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -93,12 +93,17 @@ fn make() -> Result<Subordinate, String> {
     Ok(Subordinate { namespace: made?.into(), uids, gids })
 }
 
-fn range(path: &str, name: Option<&str>, uid: u32) -> Result<IdRange, String> {
+/// One of the two files, up to a bound.
+pub(crate) fn read_ranges(path: &str) -> io::Result<String> {
     let mut text = String::new();
-    let read = File::open(path).and_then(|file| file.take(ranges::FILE_BYTES).read_to_string(&mut text));
+    File::open(path)?.take(ranges::FILE_BYTES).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn range(path: &str, name: Option<&str>, uid: u32) -> Result<IdRange, String> {
     let missing = |why: &str| format!("no range for {} in {path}{why}", name.map_or(uid.to_string(), str::to_owned));
-    match read {
-        Ok(_) => ranges::range_of(&text, name, uid).ok_or_else(|| missing("")),
+    match read_ranges(path) {
+        Ok(text) => ranges::range_of(&text, name, uid).ok_or_else(|| missing("")),
         Err(error) => Err(missing(&format!(" ({error})"))),
     }
 }

@@ -29,6 +29,19 @@ fn range(line: &str, id: u32) -> Option<IdRange> {
     (fits && !range.contains(0) && !range.contains(id)).then_some(range)
 }
 
+/// The first of so many ids in a row that no line of these files gives to anybody, counted on from `from`; none where each of
+/// the first hundred places overlaps a line.
+pub(crate) fn free_ids(files: &[&str], from: u32, count: u32) -> Option<u32> {
+    let given = |first: u32| {
+        files.iter().flat_map(|text| text.lines()).any(|line| {
+            let mut parts = line.split(':').skip(1).map(|part| part.trim().parse::<u64>().unwrap_or(0));
+            let (theirs, many) = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
+            theirs < u64::from(first) + u64::from(count) && u64::from(first) < theirs.saturating_add(many)
+        })
+    };
+    (0..100).filter_map(|place: u32| from.checked_add(place.checked_mul(count)?)).find(|first| !given(*first))
+}
+
 /// The id of a run: from the middle of the range on, since containers of the same user take ids from its ends.
 pub(crate) fn id_of_slot(range: IdRange, slot: u32) -> Option<u32> {
     let middle = range.count / 2;
@@ -60,6 +73,17 @@ mod tests {
             assert_eq!(range_of(FILE, Some(name), 1000), None, "{name}");
         }
         assert_eq!(range_of(FILE, Some("alice"), 100_005), None, "the user's own id is in it");
+    }
+
+    #[test]
+    fn ids_that_a_line_gives_to_somebody_are_passed_over() {
+        let free = |files: &[&str]| free_ids(files, 4_200_000, 4096);
+        assert_eq!(free(&[FILE, ""]), Some(4_200_000));
+        assert_eq!(free(&["a:4100000:65536\n"]), Some(4_200_000), "it ends before");
+        assert_eq!(free(&["a:4195000:5001\n"]), Some(4_204_096), "its last is the first");
+        assert_eq!(free(&["", "a:4204095:1\n"]), Some(4_204_096), "the groups count as well");
+        assert_eq!(free(&["a:4200000:4096\nb:4204096:10\n"]), Some(4_208_192));
+        assert_eq!(free(&["a:4000000:4000000\n"]), None);
     }
 
     #[test]

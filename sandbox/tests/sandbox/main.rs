@@ -18,6 +18,7 @@ mod lifecycle;
 mod limits;
 mod pool;
 mod rootless;
+mod slots;
 mod strict;
 mod subordinate;
 mod variation;

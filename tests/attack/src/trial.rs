@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use anneal_sandbox::{CancelToken, Ended, FIRST_ID, Op, remove_tree, run_edited};
+use anneal_sandbox::{CancelToken, Ended, Op, first_id, remove_tree, run_edited};
 
 use crate::companion::Companion;
 use crate::pattern::take_away;
@@ -330,7 +330,7 @@ fn limit_words(probe: &Probe) -> Vec<String> {
 fn outside(order: Order<'_>, stage: &Stage, names: &[String], accompanied: bool) -> Result<Trial> {
     let failed = |source| Error::Stage { action: "run a probe outside of a sandbox", source };
     let Order { probe, mode, words, .. } = order;
-    let user = (mode == Mode::Root).then_some(FIRST_ID);
+    let user = (mode == Mode::Root).then(first_id);
     let companion = match accompanied {
         true => Some(Companion::start(&stage.program(), &companion_words(probe, stage, names), user)?),
         false => None,
