@@ -1,6 +1,9 @@
 //! Recipe files on disk to a catalogue.
 
-use crate::error::{Error, Result, io};
+use crate::{
+    error::{Error, Result, io},
+    settings::Settings,
+};
 use anneal_recipe::Catalog;
 use std::{
     fs::{File, OpenOptions},
@@ -18,6 +21,15 @@ const FILES_MAX: usize = 100_000;
 pub(crate) fn read_catalog(dir: &Path, color: bool) -> Result<Catalog> {
     let files = recipe_files(dir)?;
     Catalog::parse(&files).map_err(|mistakes| Error::Recipes(mistakes.render(color)))
+}
+
+/// The catalogue with those of its images that the settings name.
+pub(crate) fn kept_catalog(settings: &Settings, color: bool) -> Result<Catalog> {
+    let catalog = read_catalog(settings.catalog_dir()?, color)?;
+    if settings.images.is_empty() {
+        return Ok(catalog);
+    }
+    Ok(catalog.with_images(&settings.images)?)
 }
 
 /// Path and text of each recipe file, sorted by path.

@@ -5,7 +5,7 @@
 
 use crate::{
     builder::new_builder,
-    catalog_files::read_catalog,
+    catalog_files::kept_catalog,
     error::{Error, Result, io},
     holdings::Holdings,
     keys::{Keys, result_keys},
@@ -104,7 +104,7 @@ impl Service {
         let keys = Keys::open(&dir.join("keys"))?;
         let cancel = CancelToken::new();
         let builder = new_builder(&settings, store.clone(), cancel.clone())?;
-        let base = read_catalog(settings.catalog_dir()?, false)?;
+        let base = kept_catalog(&settings, false)?;
         let active = activate(&base, &state, &builder, None)?;
         let service = Arc::new(Self {
             index: Index::open(&dir.join("index"))?,
@@ -205,7 +205,7 @@ impl Service {
     /// Reads the recipe files again.
     pub(crate) fn reload_catalog(&self) -> Result<bool> {
         let _changing = self.changing();
-        let base = read_catalog(self.settings.catalog_dir()?, false)?;
+        let base = kept_catalog(&self.settings, false)?;
         let last = self.active();
         let active = self.with_state(|state| activate(&base, state, &self.builder, Some(&last)))?;
         *self.active.lock().unwrap_or_else(PoisonError::into_inner) = active;

@@ -3,6 +3,7 @@
 //! ```toml
 //! state = "/var/lib/anneal"
 //! catalog = "/etc/anneal/recipes"
+//! images = ["curl", "nginx"]           # of the catalogue; left out: all of them
 //! listen = "127.0.0.1:8378"
 //! keep-published = "forever"          # or { days = 365 }, or { releases = 10 }
 //! [keep-published-of]
@@ -21,7 +22,7 @@ use anneal_ledger::{Keep, KeepPublished};
 use anneal_store::{BucketPlace, ChunkHash};
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     path::{Path, PathBuf},
 };
@@ -32,6 +33,7 @@ use std::{
 struct File {
     state: Option<PathBuf>,
     catalog: Option<PathBuf>,
+    images: Option<BTreeSet<ImageName>>,
     lock: Option<PathBuf>,
     feed: Option<PathBuf>,
     listen: Option<SocketAddr>,
@@ -108,6 +110,8 @@ impl std::fmt::Display for Origin {
 pub(crate) struct Settings {
     pub(crate) state: PathBuf,
     pub(crate) catalog: Option<PathBuf>,
+    /// The images of the catalogue that are kept; none named: all.
+    pub(crate) images: BTreeSet<ImageName>,
     pub(crate) lock: Option<PathBuf>,
     pub(crate) feed: PathBuf,
     pub(crate) listen: SocketAddr,
@@ -236,6 +240,7 @@ impl Settings {
             show_optional,
             |t| Some(paths(t)),
         )?;
+        let images = resolver.pick("images", None, file.images, BTreeSet::new(), image_names, image_list)?;
         let beside =
             catalog.as_ref().and_then(|c| Some(c.parent()?.join("vendor/build-root.lock"))).filter(|p| p.exists());
         let lock = resolver.pick("lock", None, file.lock.map(Some), beside, show_optional, |t| Some(paths(t)))?;
@@ -280,6 +285,7 @@ impl Settings {
         Ok(Self {
             state,
             catalog,
+            images,
             lock,
             feed,
             listen,
@@ -333,6 +339,19 @@ fn read_file(flags: &Flags, surroundings: &Surroundings) -> Result<(Option<PathB
     let text = std::fs::read_to_string(&path).map_err(io("read", &path))?;
     let file = toml::from_str(&text).map_err(|e| Error::Input(format!("{}: {e}", path.display())))?;
     Ok((Some(path), file))
+}
+
+fn image_names(images: &BTreeSet<ImageName>) -> String {
+    if images.is_empty() {
+        return "(all)".into();
+    }
+    images.iter().map(ImageName::as_str).collect::<Vec<_>>().join(" ")
+}
+
+/// Names apart by spaces or commas.
+fn image_list(text: &str) -> Option<BTreeSet<ImageName>> {
+    let names = text.split([' ', ',']).filter(|name| !name.is_empty());
+    names.map(|name| ImageName::new(name).ok()).collect()
 }
 
 fn default_state(surroundings: &Surroundings) -> PathBuf {

@@ -18,18 +18,28 @@ pub struct Place {
     pub catalog: PathBuf,
     /// Where the daemon listens.
     pub listen: String,
+    /// The images of the catalogue that are built, apart by spaces; none: all of them.
+    pub images: Option<&'static str>,
 }
+
+/// What the demo builds of the repository's catalogue; all of it is for `make catalogue`.
+const STORY: &str = "busybox nginx static-base";
 
 impl Place {
     /// These two, with a free port.
     pub fn new(state: &Path, catalog: &Path) -> Self {
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        Self { state: state.to_owned(), catalog: catalog.to_owned(), listen: free.to_string() }
+        Self { state: state.to_owned(), catalog: catalog.to_owned(), listen: free.to_string(), images: None }
     }
 
-    /// The repository's recipes.
+    /// The repository's recipes, and the images of the story.
     pub fn of_repository(state: &Path) -> Self {
-        Self::new(state, &top().join("recipes"))
+        Self::new(state, &top().join("recipes")).of_images(STORY)
+    }
+
+    /// These images alone.
+    pub fn of_images(self, images: &'static str) -> Self {
+        Self { images: Some(images), ..self }
     }
 
     /// A command that is about this place, with nothing else of ours from the environment.
@@ -58,6 +68,9 @@ impl Place {
         }
         command.env("ANNEAL_LOCK", top().join("vendor/build-root.lock")).env("NO_COLOR", "1");
         command.env("ANNEAL_CONFIG", empty_config());
+        if let Some(images) = self.images {
+            command.env("ANNEAL_IMAGES", images);
+        }
     }
 
     /// Runs a command to its end.

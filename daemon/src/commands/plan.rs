@@ -2,7 +2,7 @@
 
 use crate::{
     builder::new_builder,
-    catalog_files::read_catalog,
+    catalog_files::kept_catalog,
     commands::{advisory, config::read_lock},
     error::{Error, Result},
     output::{Output, printable},
@@ -58,7 +58,7 @@ pub(crate) fn run(args: &PlanArgs, settings: &Settings, output: &Output) -> Resu
 }
 
 fn answer(args: &PlanArgs, settings: &Settings, output: &Output) -> Result<Answer> {
-    let base = read_catalog(settings.catalog_dir()?, output.color)?;
+    let base = kept_catalog(settings, output.color)?;
     let mut notes = Vec::new();
     let (view, state) = reading(settings, &mut notes)?;
     let catalog = at_chosen_releases(&base, &state)?;

@@ -2,7 +2,7 @@
 
 use super::{
     facts::{CheckFacts, Facts, ImageFacts, PlanFacts, Seconds, built, payload_ms},
-    host::Daemon,
+    host::{Daemon, IMAGES},
     pull::{run_pulled, skopeo_pull},
     screen::{Screen, seconds},
 };
@@ -70,7 +70,8 @@ fn farewell(settings: &Settings, screen: &Screen) {
     let state = settings.state.display();
     let catalog = settings.catalog.as_ref().map(|dir| dir.display().to_string()).unwrap_or_default();
     screen.title("Try next");
-    screen.line(&format!("    export ANNEAL_STATE={state} ANNEAL_CATALOG={catalog}"));
+    let images = IMAGES.join(",");
+    screen.line(&format!("    export ANNEAL_STATE={state} ANNEAL_CATALOG={catalog} ANNEAL_IMAGES={images}"));
     screen.line("    anneal daemon &                                 # the same state, as you would run it");
     screen.line("    anneal case certificate CVE-2022-37434          # what was rebuilt, and why the rest was not");
     screen.line("    anneal candidate list --all ; anneal candidate show c1");

@@ -13,6 +13,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// The images of the story: the followed one, and two that its advisory doesn't touch. The rest of the catalogue would
+/// make it longer and add nothing.
+pub(super) const IMAGES: &[&str] = &["busybox", "nginx", "static-base"];
 /// How long the daemon may take to start.
 const START_PATIENCE: Duration = Duration::from_secs(60);
 /// How long it may take to stop.
@@ -68,6 +71,7 @@ impl Daemon {
         // Its input is a pipe that this process holds: however this process ends, so does the daemon.
         command.args(["daemon", "--until-input-ends"]).arg("--state").arg(&settings.state).args(["--listen", &listen]);
         command.arg("--catalog").arg(settings.catalog_dir()?).args(["--jobs", &settings.jobs.to_string()]);
+        command.env("ANNEAL_IMAGES", IMAGES.join(" "));
         command.env("ANNEAL_FEED", &settings.feed).env("ANNEAL_PUBLIC_NAME", &listen);
         if let Some(lock) = &settings.lock {
             command.env("ANNEAL_LOCK", lock);

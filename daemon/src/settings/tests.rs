@@ -27,6 +27,21 @@ fn the_registry_listens_on_loopback_only() {
 }
 
 #[test]
+fn images_are_all_of_the_catalogue_or_those_that_are_named() {
+    let images = |list: &str| {
+        let settings = Settings::resolve(&Flags::default(), &surroundings(&[("ANNEAL_IMAGES", list)]))?;
+        Ok(settings.images.iter().map(|name| name.to_string()).collect::<Vec<_>>())
+    };
+    let unnamed = Settings::resolve(&Flags::default(), &surroundings(&[])).unwrap();
+    assert!(unnamed.images.is_empty());
+    assert!(unnamed.shown.iter().any(|(name, value, _)| name == "images" && value == "(all)"));
+    for list in ["nginx curl", "curl,nginx", "curl, nginx"] {
+        assert_eq!(images(list).map_err(|e: Error| e.to_string()), Ok(vec!["curl".to_owned(), "nginx".to_owned()]));
+    }
+    assert!(images("Nginx!").unwrap_err().to_string().contains("ANNEAL_IMAGES"));
+}
+
+#[test]
 fn how_long_publications_are_served_is_said_for_all_images_and_for_one() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("config.toml");

@@ -91,6 +91,15 @@ impl Catalog {
         }
         Ok(Self { recipes, order: self.order.clone() })
     }
+    /// The same packages with these images alone; the error names the nearest name there is.
+    pub fn with_images(&self, names: &BTreeSet<ImageName>) -> Result<Self, Error> {
+        for name in names {
+            self.image(name)?;
+        }
+        let mut recipes = self.recipes.clone();
+        recipes.images.retain(|name, _| names.contains(name));
+        Ok(Self { recipes, order: self.order.clone() })
+    }
     /// These packages and everything they need, dependencies first.
     pub fn closure<'a>(
         &self,

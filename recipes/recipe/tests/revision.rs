@@ -132,6 +132,18 @@ fn a_revision_to_a_version_that_is_not_listed_is_refused() {
 }
 
 #[test]
+fn a_part_of_a_catalogue_has_the_named_images_and_every_package() {
+    let all = catalog();
+    let image = |name: &str| ImageName::new(name).unwrap();
+    let part = all.with_images(&[image("nginx")].into()).unwrap();
+    assert_eq!(part.images().keys().collect::<Vec<_>>(), [&image("nginx")]);
+    assert!(all.images().len() > 1, "there is something to leave out");
+    assert_eq!(part.packages(), all.packages());
+    let error = all.with_images(&[image("nginx"), image("ngnix")].into()).unwrap_err();
+    assert_eq!(error.help().unwrap(), "did you mean `nginx`?");
+}
+
+#[test]
 fn the_releases_after_the_selected_one_are_what_a_fix_may_move_to() {
     let catalog = catalog();
     let releases = &catalog.package(&package("zlib")).unwrap().releases;

@@ -1,7 +1,7 @@
 //! What `anneal demo` writes.
 
-use crate::{ledger::package_lines, story};
-use anneal_tests::ADVISORY;
+use crate::story;
+use anneal_tests::{ADVISORY, package_lines};
 use serde_json::{Value, json};
 
 fn strings(value: &Value) -> Vec<&str> {

@@ -1,7 +1,9 @@
 //! The same bytes on another machine: another hostname, one CPU, another state directory, another time.
 
-use crate::{ledger, story};
-use anneal_tests::{Daemon, Notes, Place, Said, copy_tree, is_root, scratch, skipped, tool, top};
+use crate::story;
+use anneal_tests::{
+    Daemon, Notes, Place, Said, copy_tree, image_text, images, is_root, package_lines, scratch, skipped, tool, top,
+};
 use std::{fs, process::Command};
 
 /// Starts what follows on a host of another name with one CPU.
@@ -40,25 +42,25 @@ fn another_hostname_core_count_time_and_directory_give_the_same_digests() {
             }
         }
         Notes::link_root(&state);
-        Place::new(&state, &catalog)
+        Place::new(&state, &catalog).of_images("static-base zlib")
     };
     let daemon = Daemon::start(&place, ELSEWHERE);
     place.anneal(&["build", "--quiet"]).fine();
     daemon.stop();
-    let images = ledger::images(&place);
-    let expected = ledger::package_lines(known, &ledger::images(known));
-    let found = ledger::package_lines(&place, &images);
+    let built = images(&place);
+    let expected = package_lines(known, &images(known));
+    let found = package_lines(&place, &built);
     assert!(found.iter().any(|line| line.starts_with("zlib 1.2.11 ")), "{found:?}");
     let others: Vec<_> = found.difference(&expected).collect();
     assert!(others.is_empty(), "{others:?} in place of {expected:?}");
     let mut same = 0;
-    for digest in &images {
-        let text = ledger::image_text(&place, digest);
+    for digest in &built {
+        let text = image_text(&place, digest);
         if text.starts_with("\nzlib\n") {
             continue;
         }
         same += 1;
-        assert!(ledger::images(known).contains(digest), "{text}");
+        assert!(images(known).contains(digest), "{text}");
     }
     assert_eq!(same, if full { 3 } else { 1 });
 }
