@@ -1,3 +1,5 @@
+//! Numbers of runs: each is had once, whatever is removed meanwhile.
+
 use super::*;
 
 fn nobody(_: u32) -> bool {
