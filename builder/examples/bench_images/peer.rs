@@ -61,7 +61,15 @@ impl Peer {
             Self::Buildah => {
                 let id = fs::read_to_string(dir.join("container"))?;
                 let to = format!("oci:{}", image(dir));
-                succeed(buildah(dir).args(["commit", "--quiet", "--disable-compression=false", "--format", "oci", &id, &to]))?;
+                succeed(buildah(dir).args([
+                    "commit",
+                    "--quiet",
+                    "--disable-compression=false",
+                    "--format",
+                    "oci",
+                    &id,
+                    &to,
+                ]))?;
             }
             Self::Tar => {
                 let script = "tar -C \"$1\" -cf - . | gzip -6 >\"$2\" && sha256sum \"$2\"";
