@@ -7,7 +7,7 @@ use anneal_power::{
     Dice, Effect, Fault, Happening, Logical, STEPS, Verb, Watched, judge, ram_dir, stay_on_one_processor, watch,
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     sync::{
@@ -84,7 +84,7 @@ fn told_well(fault: Fault, watched: &Watched) -> Result<(), String> {
         return Err("what was acknowledged can't be read any more in the same process".to_owned());
     }
     if matches!(fault, Fault::Kill | Fault::Torn) {
-        return if after.is_empty() { Ok(()) } else { Err("the process went on".to_owned()) };
+        return stopped(struck, &after);
     }
     let refused = said().find(|line| line.starts_with("refused"));
     let names_space = |text: &str| text.contains("No space left on device") || text.contains("no space");
@@ -98,6 +98,16 @@ fn told_well(fault: Fault, watched: &Watched) -> Result<(), String> {
         return Err("a write that was cut short is gone on with, and is no error".to_owned());
     }
     Ok(())
+}
+
+/// Nothing comes after the end of a process but what other threads were about at that moment, one call each.
+fn stopped(struck: &Effect, after: &[&Happening]) -> Result<(), String> {
+    let mut under_way = BTreeSet::from([struck.thread]);
+    let is_over = after.iter().all(|happening| match happening {
+        Happening::Said(_) => false,
+        Happening::Did(effect, _) => under_way.insert(effect.thread),
+    });
+    if is_over { Ok(()) } else { Err("the process went on".to_owned()) }
 }
 
 /// After a sync that failed, nothing is acknowledged, and what was to be synced is not synced again.

@@ -107,7 +107,7 @@ impl Recording {
     }
 }
 
-/// Mounts what a cut leaves, and asks everything of the store on it.
+/// Mounts what a cut leaves, and asks everything of the store on it. Says whether the file system was checked before.
 fn try_cut(
     file_system: FileSystem,
     image: &mut Image<'_>,
@@ -115,14 +115,14 @@ fn try_cut(
     dir: &Path,
     held: &[Logical],
     known: Acknowledged,
-) -> Result<usize, String> {
+) -> Result<bool, String> {
     let disk = dir.join("left");
     image.write_out(cut, &disk).unwrap();
-    let mounted =
-        Mounted::new(file_system, &disk, &dir.join("after")).map_err(|e| format!("it does not mount: {e}"))?;
+    let (mounted, is_checked) =
+        Mounted::at_boot(file_system, &disk, &dir.join("after")).map_err(|e| format!("it does not mount: {e}"))?;
     let judged = judge(&dir.join("after/store"), held, known);
     mounted.unmount().unwrap();
-    judged
+    judged.map(|_| is_checked)
 }
 
 /// The whole test over one file system; its name, as the test that runs alone.
@@ -149,20 +149,53 @@ fn cut_power(file_system: FileSystem, test: &str) {
     );
     let begun = std::time::Instant::now();
     let mut image = Image::new(blocks, file_system.disk_bytes(), file_system.sector_bytes());
-    let mut wrong = 0;
+    let (mut wrong, mut checked) = (0, 0);
     for (number, cut) in cuts.iter().enumerate() {
         if number % 500 == 499 {
             println!("{name}: {} of {} cuts", number + 1, cuts.len());
         }
         let known = recording.known(cut.at);
-        if let Err(text) = try_cut(file_system, &mut image, *cut, dir.path(), &held, known) {
-            let (stake, steps) = (blocks.at_stake(cut.at), known.steps);
-            println!("{name}: {cut:?} ({stake} writes at stake), {steps} steps acknowledged: {text}");
-            wrong += 1;
+        match try_cut(file_system, &mut image, *cut, dir.path(), &held, known) {
+            Ok(is_checked) => checked += usize::from(is_checked),
+            Err(text) => {
+                let (stake, steps) = (blocks.at_stake(cut.at), known.steps);
+                println!("{name}: {cut:?} ({stake} writes at stake), {steps} steps acknowledged: {text}");
+                wrong += 1;
+            }
         }
     }
+    println!("{name}: {checked} times the file system was checked before it could be mounted");
+    assert!(checked * 100 <= cuts.len(), "a file system that is torn so often says little about the store");
     println!("{name}: {} cuts took {} s", cuts.len(), begun.elapsed().as_secs());
     assert_eq!(wrong, 0, "seed {seed}: {wrong} of {} cuts went wrong, see above", cuts.len());
+}
+
+#[test]
+fn a_torn_superblock_is_mended_from_its_copies_as_when_a_machine_boots() {
+    if let Some(reason) = missing(FileSystem::Ext4) {
+        println!("skipped: {reason}");
+        return;
+    }
+    let test = "power_cut::a_torn_superblock_is_mended_from_its_copies_as_when_a_machine_boots";
+    if !is_alone() {
+        assert!(run_alone(test), "see above");
+        return;
+    }
+    let dir = ram_dir("superblock");
+    let (disk, at) = (dir.path().join("disk"), dir.path().join("at"));
+    std::fs::File::create(&disk).unwrap().set_len(FileSystem::Ext4.disk_bytes() as u64).unwrap();
+    FileSystem::Ext4.format(&disk).unwrap();
+    let mounted = Mounted::new(FileSystem::Ext4, &disk, &at).unwrap();
+    std::fs::write(at.join("file"), "what is there").unwrap();
+    mounted.unmount().unwrap();
+    let mut bytes = std::fs::read(&disk).unwrap();
+    // the first of the superblock's two sectors is one of earlier: its count of free blocks
+    bytes[1024 + 12] ^= 1;
+    std::fs::write(&disk, bytes).unwrap();
+    assert!(Mounted::new(FileSystem::Ext4, &disk, &at).is_err(), "the file system notices that itself");
+    let (mounted, is_checked) = Mounted::at_boot(FileSystem::Ext4, &disk, &at).unwrap();
+    assert!(is_checked && std::fs::read(at.join("file")).unwrap() == b"what is there");
+    mounted.unmount().unwrap();
 }
 
 #[test]
