@@ -12,7 +12,7 @@ ANNEAL_TEST_VENV ?= $(cache)/test-venv
 export CARGO_TARGET_DIR ANNEAL_TEST_VENV
 anneal = $(CARGO_TARGET_DIR)/release/anneal
 
-.PHONY: help build demo test check full bench fuzz crash interop install clean
+.PHONY: help build demo test check full bench catalogue fuzz crash interop install clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -23,6 +23,7 @@ help:
 	@echo "make check     format, lints, the rules of the house: before a commit"
 	@echo "make interop   only the tests against tools that are not ours (skopeo, podman, openssl, ...)"
 	@echo "make crash     the daemon killed at random moments, 1,000 times under load, in at most an hour"
+	@echo "make catalogue every package and image from nothing, twice, held against golden/; then every newest release"
 	@echo "make bench     measurements;  make fuzz: hostile input;  make full: check, all of test, and crash"
 	@echo "make clean     remove what was compiled of ours; RocksDB and other crates stay"
 	@echo "NO_INSTALL=1 make demo (or test) lists what is missing and stops. STATE=DIR make demo uses that directory."
@@ -53,6 +54,10 @@ interop: install-test
 crash: install-test
 	@echo "Killing the daemon at random moments: each time all promises hold, and all that it acknowledged is there."
 	@MAKE="$(MAKE)" tests/run-phases crash
+
+catalogue: install-test
+	@echo "Building the whole catalogue from nothing, twice, and every newest release. This takes about an hour on 2 cores."
+	@MAKE="$(MAKE)" tests/run-phases catalogue
 
 check: install-build
 	@echo "Format:"

@@ -6,6 +6,7 @@
 #![allow(clippy::print_stderr, reason = "a warning of the house is for whoever runs it")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "all of this is a test")]
 
+mod catalogue;
 mod code;
 mod edges;
 mod repository;
