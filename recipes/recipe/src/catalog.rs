@@ -26,6 +26,15 @@ impl PartialEq for Catalog {
 }
 impl Eq for Catalog {}
 
+/// The recipe files of another catalogue.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UpstreamFiles {
+    /// What the catalogue that builds on it calls it.
+    pub name: String,
+    /// Path and text of each.
+    pub files: Vec<(String, String)>,
+}
+
 /// A catalogue's recipes before they are validated together. They are shared: most revisions change one of thousands.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -38,7 +47,12 @@ impl Catalog {
     /// Reads recipe files, given as (path, text): package recipes lie under a directory named `packages`, image
     /// recipes under one named `images`. All mistakes of all files are reported at once.
     pub fn parse(files: &[(String, String)]) -> Result<Self, Mistakes> {
-        crate::read::read(files)
+        crate::read::read(files, &[])
+    }
+    /// The same, over the recipes of other catalogues. A name that one of those has, too, is a mistake unless the recipe
+    /// says `replaces` and which catalogue's it replaces.
+    pub fn parse_over(files: &[(String, String)], upstreams: &[UpstreamFiles]) -> Result<Self, Mistakes> {
+        crate::read::read(files, upstreams)
     }
     /// Every package recipe.
     pub fn packages(&self) -> &BTreeMap<PackageName, Arc<PackageRecipe>> {

@@ -23,6 +23,25 @@ impl Date {
             && (1..=days_of_month(year, month)).contains(&day);
         valid.then_some(Self { year, month, day })
     }
+    /// The day of a moment, in seconds since 1970, UTC.
+    pub fn of_epoch_secs(secs: u64) -> Option<Self> {
+        let mut days = secs / 86_400;
+        for year in 1970..=YEAR_MAX {
+            let in_year = if is_leap(year) { 366 } else { 365 };
+            if days >= in_year {
+                days -= in_year;
+                continue;
+            }
+            for month in 1..=12 {
+                let in_month = u64::from(days_of_month(year, month));
+                if days < in_month {
+                    return Self::new(year, month, u8::try_from(days + 1).ok()?);
+                }
+                days -= in_month;
+            }
+        }
+        None
+    }
     /// Midnight UTC, in seconds since 1970: `SOURCE_DATE_EPOCH`.
     pub fn epoch_secs(&self) -> u64 {
         let years: u64 = (1970..self.year).map(|year| if is_leap(year) { 366 } else { 365 }).sum();
@@ -72,6 +91,17 @@ crate::text::serde_as_text!(Date);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_moment_is_on_the_day_whose_midnight_came_before_it() {
+        for day in ["1980-01-01", "2017-01-15", "2024-02-29", "2024-12-31", "2199-12-31"] {
+            let date: Date = day.parse().unwrap();
+            for moment in [date.epoch_secs(), date.epoch_secs() + 86_399] {
+                assert_eq!(Date::of_epoch_secs(moment), Some(date));
+            }
+        }
+        assert_eq!((Date::of_epoch_secs(0), Date::of_epoch_secs(u64::MAX)), (None, None));
+    }
 
     #[test]
     fn midnight_of_a_day_is_counted_from_1970() {

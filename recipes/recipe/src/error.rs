@@ -221,6 +221,32 @@ pub enum Error {
         /// The key.
         key: String,
     },
+    /// A recipe of this catalogue and one of another it builds on have the same name.
+    #[error("{kind} `{name}` is also in the upstream catalogue `{upstream}`")]
+    AlsoUpstream {
+        /// `package` or `image`.
+        kind: &'static str,
+        /// The name.
+        name: String,
+        /// Whose it is as well.
+        upstream: String,
+    },
+    /// A recipe says that it replaces one that is not there.
+    #[error("the upstream catalogue `{upstream}` has no {kind} `{name}` to replace")]
+    ReplacesNothing {
+        /// `package` or `image`.
+        kind: &'static str,
+        /// The name.
+        name: String,
+        /// Whose it should be.
+        upstream: String,
+    },
+    /// A recipe that can't be written in the canonical form.
+    #[error("the recipe can't be formatted: {reason}")]
+    Unformattable {
+        /// Why not.
+        reason: String,
+    },
     /// A catalogue that has no canonical JSON.
     #[error("the catalogue has no canonical JSON form: {reason}")]
     Json {
@@ -256,6 +282,9 @@ impl Error {
             Self::VersionOfAbsent { .. } => "recipe::version-of-absent",
             Self::Exclusive { .. } => "recipe::exclusive",
             Self::Misfiled { .. } => "recipe::misfiled",
+            Self::AlsoUpstream { .. } => "recipe::also-upstream",
+            Self::ReplacesNothing { .. } => "recipe::replaces-nothing",
+            Self::Unformattable { .. } => "recipe::unformattable",
             Self::Json { .. } => "recipe::json",
         }
     }
@@ -297,6 +326,11 @@ impl Error {
             Self::WrongType { key, expected, .. } => format!("write {}", example_of(key, expected)),
             Self::Range { least, most, .. } => format!("write a whole number from {least} to {most}"),
             Self::Empty { help, .. } => (*help).to_owned(),
+            Self::AlsoUpstream { upstream, .. } => {
+                format!("write `replaces = \"{upstream}\"` if this one is to be built instead, or give it another name")
+            }
+            Self::ReplacesNothing { .. } => "delete `replaces`, or look for the name it has there".into(),
+            Self::Unformattable { .. } => "leave it as it is, and say so where Anneal's errors are collected".into(),
             Self::Misfiled { .. } | Self::Json { .. } => return None,
         };
         Some(help)

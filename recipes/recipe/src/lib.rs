@@ -4,11 +4,14 @@
 //! it, each with its file, line, span and help. A value of a type here exists only if its rule holds, so what reads a
 //! catalogue checks nothing again. Pure: no clock, no disk, no network. The format is described in `docs/recipes.md`.
 
+mod bump;
 mod catalog;
 mod check;
 mod date;
 mod error;
+mod format;
 mod graph;
+mod guess;
 mod image;
 mod license;
 mod mistake;
@@ -19,12 +22,17 @@ mod package;
 mod path;
 mod place;
 mod read;
+mod schema;
+mod shape;
 mod text;
 
-pub use catalog::Catalog;
+pub use bump::{moved, moved_place, with_release};
+pub use catalog::{Catalog, UpstreamFiles};
 pub use date::Date;
 pub use error::Error;
+pub use format::format;
 pub use graph::Needs;
+pub use guess::{BuildSystem, Draft, SourceFiles, draft, is_telling};
 pub use image::{
     Account, Compression, Expectation, ImageDirectory, ImageFile, ImageRecipe, Mode, Owner, Port, Protocol, RunCheck,
 };
@@ -34,6 +42,8 @@ pub use output::{Glob, OutputRule, split_outputs};
 pub use package::{Build, PackageRecipe, Release, Releases, Source, Test, Upstream, UpstreamName, Waiver};
 pub use path::{BuildPath, ImagePath};
 pub use place::Place;
+pub use read::Kind;
+pub use schema::schema;
 
 /// The result of this crate's fallible functions.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -5,6 +5,7 @@
 //! path:vendor/extra.tar.gz       a file of the catalogue, relative to its root
 //! debian:pool/main/z/zlib/FILE   a file of the distribution's archive; debian-security: of its security archive
 //! crate:NAME/VERSION   npm:NAME/VERSION   pypi:NAME/VERSION/FILE
+//! git+https://host/path@COMMIT   the files of a commit, as one tar
 //! ```
 //! A coordinate names no host: it is resolved through the mirror that the machine is set up with.
 
@@ -58,12 +59,21 @@ pub enum Place {
         /// Its version.
         version: String,
     },
+    /// The files of a commit of a git repository, packed into one tar whose bytes depend on the commit alone.
+    Git {
+        /// The repository; it begins with `https://`.
+        url: String,
+        /// The commit, in full.
+        commit: String,
+    },
 }
 
 pub(crate) const FORMS: &str = "`https://...`, `path:...`, `debian:pool/...`, `debian-security:pool/...`, \
-     `crate:name/version`, `pypi:name/version/file`, `npm:name/version`";
+     `crate:name/version`, `pypi:name/version/file`, `npm:name/version`, `git+https://...@commit`";
 
 const HTTPS_FORM: &str = "an address such as \"https://zlib.net/zlib-1.3.1.tar.gz\"";
+const GIT_FORM: &str =
+    "a repository and a commit in full, such as \"git+https://example.org/app.git@\" and 40 hex digits";
 const PATH_FORM: &str = "a path relative to the catalogue's root, such as \"path:vendor/extra.tar.gz\"";
 const POOL_FORM: &str = "the file's path in the archive, such as \"debian:pool/main/z/zlib/zlib_1.2.13.orig.tar.gz\"";
 const CRATE_FORM: &str = "name and version, such as \"crate:libz-sys/1.1.8\"";
@@ -81,6 +91,7 @@ impl Place {
             Self::Crate { .. } => "crate",
             Self::Pypi { .. } => "pypi",
             Self::Npm { .. } => "npm",
+            Self::Git { .. } => "git+https",
         }
     }
 }
@@ -95,6 +106,7 @@ impl fmt::Display for Place {
             Self::Crate { name, version } => write!(f, "crate:{name}/{version}"),
             Self::Pypi { name, version, file } => write!(f, "pypi:{name}/{version}/{file}"),
             Self::Npm { name, version } => write!(f, "npm:{name}/{version}"),
+            Self::Git { url, commit } => write!(f, "git+{url}@{commit}"),
         }
     }
 }
@@ -131,7 +143,7 @@ impl FromStr for Place {
                 _ => Err(wrong("a project's file has a project, a version and a name", PYPI_FORM)),
             },
             "npm" => npm(rest).ok_or_else(|| wrong("a package has a name and a version", NPM_FORM)),
-            "git+https" => not_yet("git+https"),
+            "git+https" => git(rest).map_err(|reason| wrong(reason, GIT_FORM)),
             "go" => not_yet("go"),
             _ => Err(wrong("its kind is not known", FORMS)),
         }
@@ -158,6 +170,18 @@ fn npm(text: &str) -> Option<Place> {
         _ => return None,
     };
     Some(Place::Npm { name, version: version.to_string() })
+}
+
+fn git(rest: &str) -> Result<Place, &'static str> {
+    let (address, commit) = rest.rsplit_once('@').ok_or("it names no commit")?;
+    if let Some(reason) = https(address) {
+        return Err(reason);
+    }
+    let hex = commit.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    if !hex || !matches!(commit.len(), 40 | 64) {
+        return Err("a branch, a tag or a shortened commit may be another one tomorrow");
+    }
+    Ok(Place::Git { url: format!("https:{address}"), commit: commit.to_owned() })
 }
 
 fn pool(path: &str) -> Option<&'static str> {
@@ -203,6 +227,7 @@ mod tests {
             "pypi:ziglang/0.11.0/ziglang-0.11.0-py3-none-any.whl",
             "npm:left-pad/1.3.0",
             "npm:@scope/name/1.0.0-rc.1",
+            "git+https://example.org/team/app.git@0123456789abcdef0123456789abcdef01234567",
         ] {
             let place: Place = text.parse().unwrap();
             assert_eq!(place.to_string(), text);
@@ -246,6 +271,12 @@ mod tests {
             "npm:a/b/c",
             "ftp://host/x",
             "git+https://host/x@abc",
+            "git+https://host/x@main",
+            "git+https://host/x",
+            "git+https://me:secret@host/x@0123456789abcdef0123456789abcdef01234567",
+            "git+https://host/x@0123456789ABCDEF0123456789abcdef01234567",
+            "git+http://host/x@0123456789abcdef0123456789abcdef01234567",
+            "git+file:///x@0123456789abcdef0123456789abcdef01234567",
             "go:example.org/mod@v1.0.0",
         ] {
             assert!(text.parse::<Place>().is_err(), "{text:?}");

@@ -8,10 +8,15 @@ mod form;
 mod image;
 mod package;
 
-use crate::{Catalog, Error, Mistakes, catalog::Recipes, check, mistake::position};
+use crate::{
+    Catalog, Error, Mistakes, UpstreamFiles, catalog::Recipes, check, mistake::position, near::nearest, shape::Shape,
+};
 use anneal_content::{ImageName, PackageName};
 use fields::{Document, Fields};
-use std::{collections::BTreeMap, str::FromStr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    str::FromStr,
+};
 use toml::de::DeTable;
 
 /// How many files a catalogue may have.
@@ -21,20 +26,51 @@ pub(crate) const FILE_BYTES_MAX: usize = 256 * 1024;
 /// After how many mistakes reading stops.
 pub(crate) const MISTAKES_MAX: usize = 500;
 
-/// What a file declares, by the nearest directory named `packages` or `images`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+/// What a recipe file declares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// How a package is made.
     Package,
+    /// What an image holds.
     Image,
 }
 
-fn kind_of(path: &str) -> Option<Kind> {
-    let (directory, _) = path.rsplit_once(['/', '\\'])?;
-    directory.rsplit(['/', '\\']).find_map(|name| match name {
-        "packages" => Some(Kind::Package),
-        "images" => Some(Kind::Image),
-        _ => None,
-    })
+impl Kind {
+    /// By the nearest directory of a path that is named `packages` or `images`.
+    pub fn of(path: &str) -> Option<Self> {
+        let (directory, _) = path.rsplit_once(['/', '\\'])?;
+        directory.rsplit(['/', '\\']).find_map(|name| match name {
+            "packages" => Some(Self::Package),
+            "images" => Some(Self::Image),
+            _ => None,
+        })
+    }
+}
+
+/// What the reader of a kind of recipe asks for: it is read off the reader itself.
+pub(crate) fn shape(kind: Kind) -> Shape {
+    let document = Document::to_record();
+    let nothing = DeTable::default();
+    let fields = Fields::root(&document, &nothing);
+    match kind {
+        Kind::Package => drop(package::read(&fields)),
+        Kind::Image => drop(image::read(&fields)),
+    }
+    drop(fields);
+    document.into_recorder().unwrap_or_default().into_shape()
+}
+
+/// A mistake of a whole file.
+pub(crate) fn mistake_in(path: &str, text: &str, error: Error) -> Mistakes {
+    Mistakes::new(vec![Document::new(path, text).mistake(0..0, error)])
+}
+
+/// The mistakes of a text that is not TOML; none where it is.
+pub(crate) fn syntax(path: &str, text: &str) -> Result<(), Mistakes> {
+    let document = Document::new(path, text);
+    document.report_syntax(&DeTable::parse_recoverable(text).1);
+    let mistakes = document.into_mistakes();
+    if mistakes.is_empty() { Ok(()) } else { Err(Mistakes::new(mistakes)) }
 }
 
 /// The file's name without its directory and ending.
@@ -49,10 +85,19 @@ struct Reading {
     packages: BTreeMap<PackageName, usize>,
     images: BTreeMap<ImageName, usize>,
     documents: Vec<Document>,
+    /// Which catalogue is read; none: the one that builds on the others.
+    upstream: Option<String>,
+    /// Recipes that replace another catalogue's: kind and name, whose, in which document.
+    replaces: BTreeMap<(Kind, String), (String, usize)>,
+    /// Those of them that do.
+    replaced: BTreeSet<(Kind, String)>,
 }
 
-pub(crate) fn read(files: &[(String, String)]) -> Result<Catalog, Mistakes> {
-    let mut sorted: Vec<_> = files.iter().collect();
+pub(crate) fn read(files: &[(String, String)], upstreams: &[UpstreamFiles]) -> Result<Catalog, Mistakes> {
+    let mut sorted: Vec<_> = files.iter().map(|file| (None, file)).collect();
+    for upstream in upstreams {
+        sorted.extend(upstream.files.iter().map(|file| (Some(&upstream.name), file)));
+    }
     sorted.sort();
     let mut reading = Reading::default();
     if sorted.len() > FILES_MAX {
@@ -61,7 +106,8 @@ pub(crate) fn read(files: &[(String, String)]) -> Result<Catalog, Mistakes> {
         return Err(Mistakes::new(vec![Document::new("recipes", "").mistake(0..0, error)]));
     }
     let mut found = 0;
-    for (path, text) in sorted {
+    for (upstream, (path, text)) in sorted {
+        reading.upstream = upstream.cloned();
         reading.read_file(path, text);
         found += reading.documents.last().map_or(0, Document::count);
         if found >= MISTAKES_MAX {
@@ -69,6 +115,7 @@ pub(crate) fn read(files: &[(String, String)]) -> Result<Catalog, Mistakes> {
         }
     }
     if found < MISTAKES_MAX {
+        reading.check_replaced(upstreams);
         reading.check();
     }
     let mistakes: Vec<_> = reading.documents.into_iter().flat_map(Document::into_mistakes).collect();
@@ -85,13 +132,14 @@ impl Reading {
             self.documents.push(document);
             return;
         }
-        let document = Document::new(path, text);
+        let document = match &self.upstream {
+            None => Document::new(path, text),
+            Some(upstream) => Document::of_upstream(upstream, path, text),
+        };
         let (table, errors) = DeTable::parse_recoverable(text);
-        for error in &errors {
-            document.report(error.span().unwrap_or(0..0), Error::Syntax { reason: error.message().to_owned() });
-        }
+        document.report_syntax(&errors);
         let fields = Fields::root(&document, table.get_ref());
-        let Some(kind) = kind_of(path) else {
+        let Some(kind) = Kind::of(path) else {
             document.report(0..0, Error::UnknownKind { path: path.to_owned() });
             self.documents.push(document);
             return;
@@ -102,6 +150,7 @@ impl Reading {
             Kind::Package => {
                 let recipe = if sound { package::read(&fields) } else { None };
                 if let Some(name) = fields.quiet("name", PackageName::from_str)
+                    && self.is_not_replaced(kind, name.as_str(), self.packages.get(&name).copied(), &fields)
                     && first_of("package", &name, &mut self.packages, &self.documents, &document)
                 {
                     self.recipes.packages.extend(recipe.map(|recipe| (name, recipe.into())));
@@ -110,6 +159,7 @@ impl Reading {
             Kind::Image => {
                 let recipe = if sound { image::read(&fields) } else { None };
                 if let Some(name) = fields.quiet("name", ImageName::from_str)
+                    && self.is_not_replaced(kind, name.as_str(), self.images.get(&name).copied(), &fields)
                     && first_of("image", &name, &mut self.images, &self.documents, &document)
                 {
                     self.recipes.images.extend(recipe.map(|recipe| (name, recipe.into())));
@@ -117,6 +167,47 @@ impl Reading {
             }
         }
         self.documents.push(document);
+    }
+
+    /// Whether a recipe counts: that of another catalogue doesn't where this one's replaces it, or is wrong beside it.
+    fn is_not_replaced(&mut self, kind: Kind, name: &str, known: Option<usize>, fields: &Fields<'_>) -> bool {
+        let key = (kind, name.to_owned());
+        let Some(upstream) = self.upstream.clone() else {
+            if let Some(whose) = fields.quiet("replaces", form::upstream) {
+                self.replaces.insert(key, (whose, self.documents.len()));
+            }
+            return true;
+        };
+        if self.replaces.get(&key).is_some_and(|(whose, _)| *whose == upstream) {
+            self.replaced.insert(key);
+            return false;
+        }
+        // A second one of another catalogue is told where it stands, as any recipe that is declared twice.
+        let own = known.and_then(|at| self.documents.get(at)).filter(|document| !document.is_upstream());
+        if let Some(own) = own {
+            let kind = if kind == Kind::Package { "package" } else { "image" };
+            own.report(own.span_of("name"), Error::AlsoUpstream { kind, name: name.to_owned(), upstream });
+        }
+        own.is_none()
+    }
+
+    /// What is said to be replaced must be there.
+    fn check_replaced(&mut self, upstreams: &[UpstreamFiles]) {
+        for ((kind, name), (upstream, at)) in &self.replaces {
+            let known = upstreams.iter().any(|known| known.name == *upstream);
+            if self.replaced.contains(&(*kind, name.clone())) {
+                continue;
+            }
+            let Some(document) = self.documents.get(*at) else { continue };
+            let kind = if *kind == Kind::Package { "package" } else { "image" };
+            let error = if known {
+                Error::ReplacesNothing { kind, name: name.clone(), upstream: upstream.clone() }
+            } else {
+                let near = nearest(upstream, upstreams.iter().map(|known| known.name.as_str()));
+                Error::Unknown { kind: "upstream catalogue", name: upstream.clone(), near }
+            };
+            document.report(document.span_of("replaces"), error);
+        }
     }
 
     fn check(&mut self) {

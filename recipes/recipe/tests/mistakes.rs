@@ -9,109 +9,10 @@
 use anneal_recipe::{Catalog, Mistakes};
 use std::{collections::BTreeSet, fs, path::Path};
 
+mod cases;
 mod catalogue;
+use cases::{CASES, IMAGE, MUSL, NGINX, ZLIB};
 use catalogue::{changed, files};
-
-const ZLIB: &str = "recipes/packages/zlib.toml";
-const MUSL: &str = "recipes/packages/musl.toml";
-const NGINX: &str = "recipes/packages/nginx.toml";
-const IMAGE: &str = "recipes/images/nginx.toml";
-
-/// A mistake's name, the file it is in, and what is changed to what.
-type Case = (&'static str, &'static str, &'static str, &'static str);
-
-const CASES: &[Case] = &[
-    ("not-toml", ZLIB, "license = \"Zlib\"", "license = Zlib"),
-    ("key-written-twice", ZLIB, "license = \"Zlib\"", "license = \"Zlib\"\nlicense = \"MIT\""),
-    ("unknown-key", ZLIB, "summary =", "sumary ="),
-    ("unknown-key-of-a-nested-table", ZLIB, "unpack = \"src\"\nplaces = [\"crate", "strip = 2\nplaces = [\"crate"),
-    ("missing-license", ZLIB, "license = \"Zlib\"\n", ""),
-    ("missing-build", MUSL, "[build]\nsteps = [", "# steps = ["),
-    ("missing-release", MUSL, "[[release]]\nversion = \"1.2.5\"\ndate = 2024-03-01\n[[release.source]]", "[source]"),
-    ("missing-date", ZLIB, "date = \"2017-01-15\"\n", ""),
-    ("missing-places", ZLIB, "places = [\"crate:libz-sys/1.1.8\"]\n", ""),
-    ("wrong-type", ZLIB, "license = \"Zlib\"", "license = [\"Zlib\"]"),
-    ("list-of-other-things", ZLIB, "requires = [\"musl\"]\ncpus", "requires = [\"musl\", 5]\ncpus"),
-    ("bad-name", ZLIB, "name = \"zlib\"", "name = \"Zlib\""),
-    ("invalid-license", ZLIB, "license = \"Zlib\"", "license = \"zlib\""),
-    ("deprecated-license", ZLIB, "license = \"Zlib\"", "license = \"MIT OR GPL-2.0\""),
-    ("broken-license-expression", ZLIB, "license = \"Zlib\"", "license = \"MIT OR\""),
-    ("bad-date", ZLIB, "\"2017-01-15\"", "\"2017-02-30\""),
-    ("bad-homepage", ZLIB, "\"https://zlib.net\"", "\"zlib.net\""),
-    ("purl-with-a-version", ZLIB, "pkg:generic/zlib", "pkg:generic/zlib@1.2.11"),
-    ("bad-upstream-name", ZLIB, "\"Debian:zlib\"", "\"zlib\""),
-    ("short-digest", ZLIB, "9702f5a1", "9702"),
-    ("digest-in-capitals", ZLIB, "9702f5a1", "9702F5A1"),
-    ("source-of-no-bytes", ZLIB, "bytes = 2481844", "bytes = 0"),
-    ("source-file-with-a-slash", ZLIB, "file = \"libz-sys-1.1.8.tar.gz\"", "file = \"../libz.tar.gz\""),
-    ("unpacked-outside", ZLIB, "unpack = \"src\"\nplaces = [\"crate", "unpack = \"../src\"\nplaces = [\"crate"),
-    ("no-places", ZLIB, "[\"crate:libz-sys/1.1.8\"]", "[]"),
-    ("place-without-a-kind", ZLIB, "\"crate:libz-sys/1.1.8\"", "\"libz-sys-1.1.8.tar.gz\""),
-    ("place-of-an-unknown-kind", ZLIB, "\"crate:libz-sys/1.1.8\"", "\"ftp://zlib.net/zlib.tar.gz\""),
-    ("place-without-encryption", ZLIB, "\"crate:libz-sys/1.1.8\"", "\"http://zlib.net/zlib.tar.gz\""),
-    ("place-with-a-password", ZLIB, "\"crate:libz-sys/1.1.8\"", "\"https://me:secret@zlib.net/zlib.tar.gz\""),
-    ("crate-without-a-version", ZLIB, "\"crate:libz-sys/1.1.8\"", "\"crate:libz-sys\""),
-    ("pool-path-without-pool", ZLIB, "debian:pool/", "debian:"),
-    ("path-place-that-leaves", ZLIB, "\"crate:libz-sys/1.1.8\"", "\"path:../../etc/passwd\""),
-    ("git-place", ZLIB, "\"crate:libz-sys/1.1.8\"", "\"git+https://github.com/madler/zlib@cacf7f1d\""),
-    ("go-place", ZLIB, "\"crate:libz-sys/1.1.8\"", "\"go:example.org/zlib@v1.2.11\""),
-    ("place-written-twice", ZLIB, "[\"crate:libz-sys/1.1.8\"]", "[\"crate:libz-sys/1.1.8\", \"crate:libz-sys/1.1.8\"]"),
-    (
-        "version-not-listed",
-        ZLIB,
-        "license = \"Zlib\"\nversion = \"1.2.11\"",
-        "license = \"Zlib\"\nversion = \"1.2.12\"",
-    ),
-    ("release-listed-twice", ZLIB, "version = \"1.2.13\"", "version = \"1.2.11\""),
-    ("source-file-used-twice", NGINX, "file = \"mime.types\"", "file = \"nginx-1.24.0.tar.gz\""),
-    ("too-many-cpus", ZLIB, "cpus = 2", "cpus = 65"),
-    ("negative-memory", ZLIB, "memory-mib = 1024", "memory-mib = -1"),
-    ("absolute-workdir", ZLIB, "\"src/src/zlib\"", "\"/build/src\""),
-    ("reserved-variable", ZLIB, "CFLAGS", "OUT"),
-    ("bad-variable", ZLIB, "CFLAGS", "C-FLAGS"),
-    ("no-steps", MUSL, "[\"./configure --prefix=/usr\", \"make -j$JOBS\", \"make install DESTDIR=$OUT\"]", "[]"),
-    ("empty-step", MUSL, "\"make -j$JOBS\"", "\" \""),
-    ("requirement-written-twice", NGINX, "[\"musl\", \"zlib\"]", "[\"zlib\", \"musl\", \"zlib\"]"),
-    ("unknown-build-requirement", NGINX, "requires = [\"zlib\"]", "requires = [\"zilb\"]"),
-    ("unknown-runtime-requirement", NGINX, "[\"musl\", \"zlib\"]", "[\"openssl\"]"),
-    ("unknown-test-requirement", ZLIB, "requires = [\"busybox\"]", "requires = [\"busibox\"]"),
-    ("cycle", MUSL, "[build]\n", "[build]\nrequires = [\"nginx\"]\n"),
-    ("package-that-needs-itself", MUSL, "[build]\n", "[build]\nrequires = [\"musl\"]\n"),
-    ("declared-twice", NGINX, "name = \"nginx\"", "name = \"musl\""),
-    ("output-with-an-absolute-path", ZLIB, "\"usr/lib/*.a\"", "\"/usr/lib/*.a\""),
-    ("output-with-a-brace", ZLIB, "\"usr/lib/*.a\"", "\"usr/lib/*.{a,la}\""),
-    ("output-with-half-a-double-star", ZLIB, "\"usr/lib/*.a\"", "\"usr/lib/**.a\""),
-    ("output-listed-twice", ZLIB, "[test]", "[[output]]\nname = \"static\"\npaths = []\n\n[test]"),
-    ("waiver-without-a-reason", ZLIB, ", reason = \"upstream's makefile sets no full relro\"", ""),
-    ("waiver-of-no-check", ZLIB, "ELF-02", "elf2"),
-    ("image-of-an-unknown-package", IMAGE, "packages = [\"nginx\"]", "packages = [\"ngnix\"]"),
-    ("user-by-name", IMAGE, "user = \"65532:65532\"", "user = \"nginx\""),
-    ("relative-workdir", IMAGE, "workdir = \"/\"", "workdir = \"srv\""),
-    ("bad-port", IMAGE, "\"8080/tcp\"", "\"8080\""),
-    ("bad-signal", IMAGE, "SIGQUIT", "QUIT"),
-    ("layer-budget-of-nothing", IMAGE, "layer-budget = 10", "layer-budget = 0"),
-    ("unknown-compression", IMAGE, "\"gzip\"", "\"xz\""),
-    ("bad-tag", IMAGE, "\"1.24\"", "\"-1.24\""),
-    ("no-tags", IMAGE, "tags = [\"latest\", \"1.24\"]\nversion-of = \"nginx\"", "tags = []"),
-    ("version-of-an-absent-package", IMAGE, "version-of = \"nginx\"", "version-of = \"busybox\""),
-    ("version-of-an-unknown-package", IMAGE, "version-of = \"nginx\"", "version-of = \"nginy\""),
-    ("setuid-file", IMAGE, "mode = \"0644\"", "mode = \"4755\""),
-    ("setgid-directory", IMAGE, "mode = \"0755\"", "mode = \"2755\""),
-    ("sticky-file", IMAGE, "mode = \"0644\"", "mode = \"1644\""),
-    ("mode-as-a-number", IMAGE, "mode = \"0644\"", "mode = 644"),
-    ("mode-that-is-not-octal", IMAGE, "mode = \"0644\"", "mode = \"0888\""),
-    ("file-that-leaves-the-image", IMAGE, "\"/etc/nginx/nginx.conf\"", "\"/etc/../../nginx.conf\""),
-    ("file-at-the-root", IMAGE, "\"/etc/nginx/nginx.conf\"", "\"/\""),
-    ("file-and-directory-at-one-path", IMAGE, "path = \"/etc/nginx/nginx.conf\"", "path = \"/var/cache/nginx\""),
-    ("directory-beneath-a-file", IMAGE, "path = \"/etc/nginx/nginx.conf\"", "path = \"/var/cache\""),
-    ("bad-login-name", IMAGE, "[[account]]\nname = \"nginx\"", "[[account]]\nname = \"Nginx\""),
-    ("uid-used-twice", IMAGE, "[run]", "[[account]]\nname = \"other\"\nuid = 65532\ngid = 1\n\n[run]"),
-    ("answer-and-exit", IMAGE, "[run]", "[run]\nexits = 0"),
-    ("run-that-expects-nothing", IMAGE, "http = { port = 8080, path = \"/\", status = 200 }", ""),
-    ("run-of-nothing", IMAGE, "entrypoint = [\"/usr/sbin/nginx\"]\ncmd = [\"-g\", \"daemon off;\"]", ""),
-    ("command-and-arguments", IMAGE, "[run]", "[run]\nargv = [\"/bin/true\"]\nargs = []"),
-    ("http-without-a-port", IMAGE, "port = 8080, ", ""),
-];
 
 #[track_caller]
 fn mistakes(files: &[(String, String)]) -> Mistakes {
@@ -240,7 +141,15 @@ fn every_kind_of_mistake_has_a_case() {
         .collect();
     let all = include_str!("../src/error.rs").split('"').filter(|text| text.starts_with("recipe::"));
     // These come about without a recipe file, or have a test of their own.
-    let elsewhere = ["recipe::unknown-kind", "recipe::too-large", "recipe::misfiled", "recipe::json"];
+    let elsewhere = [
+        "recipe::unknown-kind",
+        "recipe::too-large",
+        "recipe::misfiled",
+        "recipe::unformattable",
+        "recipe::json",
+        "recipe::also-upstream",
+        "recipe::replaces-nothing",
+    ];
     let missing: Vec<_> = all.filter(|code| !seen.contains(code) && !elsewhere.contains(code)).collect();
     assert!(missing.is_empty(), "no case for {missing:?}");
 }

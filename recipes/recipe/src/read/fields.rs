@@ -1,6 +1,10 @@
 //! One file and its tables: every value is taken with its place, and what is wrong is noted there.
 
-use crate::{Error, Mistake, near::nearest};
+use crate::{
+    Error, Mistake,
+    near::nearest,
+    shape::{Asked, Recorder},
+};
 use miette::NamedSource;
 use std::{
     cell::RefCell,
@@ -18,12 +22,31 @@ pub(super) struct Document {
     source: Arc<NamedSource<String>>,
     mistakes: RefCell<Vec<Mistake>>,
     spans: RefCell<BTreeMap<String, Range<usize>>>,
+    /// Takes down what is asked for, where that is what the reading is for.
+    recorder: Option<Recorder>,
+    /// Whether it is another catalogue's.
+    upstream: bool,
 }
 
 impl Document {
     pub(super) fn new(path: &str, text: &str) -> Self {
         let source = Arc::new(NamedSource::new(path, text.to_owned()).with_language("TOML"));
-        Self { source, mistakes: RefCell::default(), spans: RefCell::default() }
+        Self { source, mistakes: RefCell::default(), spans: RefCell::default(), recorder: None, upstream: false }
+    }
+    /// A file of another catalogue, which mistakes name before its path.
+    pub(super) fn of_upstream(upstream: &str, path: &str, text: &str) -> Self {
+        Self { upstream: true, ..Self::new(&format!("{upstream}: {path}"), text) }
+    }
+    pub(super) fn is_upstream(&self) -> bool {
+        self.upstream
+    }
+    /// A file with nothing in it, read to learn what a reader asks for.
+    pub(super) fn to_record() -> Self {
+        Self { recorder: Some(Recorder::default()), ..Self::new("", "") }
+    }
+    /// What was asked for, if this was read to learn that.
+    pub(super) fn into_recorder(self) -> Option<Recorder> {
+        self.recorder
     }
     pub(super) fn path(&self) -> &str {
         self.source.name()
@@ -37,6 +60,11 @@ impl Document {
     pub(super) fn report(&self, span: Range<usize>, error: Error) {
         let mistake = self.mistake(span, error);
         self.mistakes.borrow_mut().push(mistake);
+    }
+    pub(super) fn report_syntax(&self, errors: &[toml::de::Error]) {
+        for error in errors {
+            self.report(error.span().unwrap_or(0..0), Error::Syntax { reason: error.message().to_owned() });
+        }
     }
     pub(super) fn count(&self) -> usize {
         self.mistakes.borrow().len()
@@ -95,6 +123,24 @@ impl<'d> Fields<'d> {
     }
     /// Says that a key is needed, unless the whole table isn't written.
     pub(super) fn missing(&self, key: &'static str, example: &'static str) {
+        self.record(|recorder| recorder.required(&self.prefix, key));
+        self.report_missing(key, example);
+    }
+    /// Says that one of two keys is needed, if neither is there, with an example of the first.
+    pub(super) fn missing_both(&self, key: &'static str, other: &'static str, example: &'static str) {
+        self.record(|recorder| recorder.one_of(&self.prefix, key, other));
+        if !self.has(key) && !self.has(other) {
+            self.report_missing(key, example);
+        }
+    }
+    /// Says that two keys exclude each other, if both are there.
+    pub(super) fn exclusive(&self, first: &'static str, second: &'static str) {
+        self.record(|recorder| recorder.exclusive(&self.prefix, first, second));
+        if self.has(first) && self.has(second) {
+            self.report(second, Error::Exclusive { first, second, table: self.label() });
+        }
+    }
+    fn report_missing(&self, key: &'static str, example: &'static str) {
         if self.table.is_some() {
             self.document.report(self.place(), Error::MissingKey { key, table: self.label(), example });
         }
@@ -104,7 +150,14 @@ impl<'d> Fields<'d> {
         if self.prefix.is_empty() { self.document.span_of("name") } else { self.span.clone() }
     }
 
-    fn take(&self, key: &'static str) -> Option<&'d Spanned<DeValue<'d>>> {
+    fn record(&self, note: impl FnOnce(&Recorder)) {
+        if let Some(recorder) = &self.document.recorder {
+            note(recorder);
+        }
+    }
+
+    fn take(&self, key: &'static str, asked: Asked) -> Option<&'d Spanned<DeValue<'d>>> {
+        self.record(|recorder| recorder.asked(&self.prefix, key, asked));
         self.asked.borrow_mut().push(key);
         let value = self.table?.get(key)?;
         self.document.place(format!("{}{key}", self.prefix), value.span());
@@ -139,7 +192,7 @@ impl<'d> Fields<'d> {
     where
         Error: From<E>,
     {
-        let value = self.take(key)?;
+        let value = self.take(key, Asked::Text)?;
         match value.get_ref() {
             DeValue::String(text) => self.parse(text, value.span(), parse),
             DeValue::Datetime(day) => self.parse(&day.to_string(), value.span(), parse),
@@ -163,7 +216,7 @@ impl<'d> Fields<'d> {
     }
     /// A whole number in a range.
     pub(super) fn number(&self, key: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
-        let value = self.take(key)?;
+        let value = self.take(key, Asked::Number { least: *range.start(), most: *range.end() })?;
         let DeValue::Integer(integer) = value.get_ref() else { return self.wrong_type(key, "a whole number", value) };
         let number = i128::from_str_radix(integer.as_str(), integer.radix()).ok().and_then(|n| u64::try_from(n).ok());
         match number.filter(|number| range.contains(number)) {
@@ -181,7 +234,13 @@ impl<'d> Fields<'d> {
     where
         Error: From<E>,
     {
-        let value = self.take(key)?;
+        self.list(key, Asked::Texts, parse)
+    }
+    fn list<T, E>(&self, key: &'static str, asked: Asked, parse: impl Fn(&str) -> Result<T, E>) -> Option<Vec<T>>
+    where
+        Error: From<E>,
+    {
+        let value = self.take(key, asked)?;
         let DeValue::Array(array) = value.get_ref() else { return self.wrong_type(key, "a list of texts", value) };
         let mut texts = Vec::new();
         for element in array.iter() {
@@ -201,7 +260,7 @@ impl<'d> Fields<'d> {
         Error: From<E>,
     {
         let mut set = BTreeSet::new();
-        for text in self.texts(key, parse)? {
+        for text in self.list(key, Asked::Set, parse)? {
             let value = text.to_string();
             if !set.insert(text) {
                 let table = format!("`{key}`");
@@ -218,7 +277,7 @@ impl<'d> Fields<'d> {
         text: impl Fn(&str) -> Result<String, Error>,
     ) -> BTreeMap<String, String> {
         let mut map = BTreeMap::new();
-        let Some(value) = self.take(key) else { return map };
+        let Some(value) = self.take(key, Asked::Map) else { return map };
         let DeValue::Table(table) = value.get_ref() else {
             self.wrong_type::<()>(key, "a table of texts", value);
             return map;
@@ -236,7 +295,7 @@ impl<'d> Fields<'d> {
     }
     /// A table; an unwritten one is empty.
     pub(super) fn table(&self, key: &'static str, label: &str) -> Fields<'d> {
-        let value = self.take(key);
+        let value = self.take(key, Asked::Table);
         let table = value.and_then(|value| match value.get_ref() {
             DeValue::Table(table) => Some(table),
             _ => self.wrong_type(key, "a table", value),
@@ -246,7 +305,11 @@ impl<'d> Fields<'d> {
     }
     /// A list of tables; an unwritten one is empty.
     pub(super) fn tables(&self, key: &'static str, label: &str) -> Vec<Fields<'d>> {
-        let Some(value) = self.take(key) else { return Vec::new() };
+        let Some(value) = self.take(key, Asked::Tables) else {
+            // Who only learns what is asked for is shown one table, with nothing in it.
+            let one = self.nested(None, 0..0, format!("{}{key}.", self.prefix), label);
+            return if self.document.recorder.is_some() { vec![one] } else { Vec::new() };
+        };
         let DeValue::Array(array) = value.get_ref() else {
             self.wrong_type::<()>(key, "a list of tables", value);
             return Vec::new();

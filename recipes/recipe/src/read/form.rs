@@ -26,6 +26,14 @@ pub(super) fn line(text: &str) -> Result<String, Error> {
     }
 }
 
+/// What a catalogue calls another one that it builds on.
+pub(crate) fn upstream(text: &str) -> Result<String, Error> {
+    let fits = (1..=64).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b));
+    let form = "the name that anneal.toml gives it, of a-z, 0-9, `.`, `_` and `-`";
+    if fits { Ok(text.to_owned()) } else { Err(format_error("name of an upstream catalogue", form, text)) }
+}
+
 /// A page's address.
 pub(super) fn url(text: &str) -> Result<String, Error> {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));

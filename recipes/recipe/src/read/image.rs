@@ -22,16 +22,18 @@ const NOLOGIN: &str = "/sbin/nologin";
 
 pub(super) fn read(fields: &Fields<'_>) -> Option<ImageRecipe> {
     let name = fields.required("name", "name = \"nginx\"", ImageName::from_str);
+    // Read where catalogues are put together.
+    let _ = fields.text("replaces", form::upstream);
     let summary = fields.required("summary", "summary = \"A web server\"", form::line);
     if !fields.has("packages") {
         fields.missing("packages", "packages = [\"nginx\", \"tzdata\"]");
     }
     let packages = fields.set("packages", PackageName::from_str);
     let user = fields.text("user", Owner::from_str).unwrap_or(NOBODY);
+    let workdir = fields.text("workdir", ImagePath::from_str).unwrap_or_else(ImagePath::root);
     let entrypoint = fields.texts("entrypoint", form::argument).unwrap_or_default();
     let cmd = fields.texts("cmd", form::argument).unwrap_or_default();
     let env = fields.map("env", form::variable, form::argument);
-    let workdir = fields.text("workdir", ImagePath::from_str).unwrap_or_else(ImagePath::root);
     let ports = fields.set("ports", Port::from_str).unwrap_or_default();
     let stop_signal = fields.text("stop-signal", form::signal);
     let labels = fields.map("labels", form::label, form::argument);
@@ -39,8 +41,8 @@ pub(super) fn read(fields: &Fields<'_>) -> Option<ImageRecipe> {
     let layer_budget = bounded(fields.number("layer-budget", 1..=LAYER_BUDGET_MAX).unwrap_or(LAYER_BUDGET_DEFAULT));
     let compression = fields.text("compression", compression).unwrap_or_default();
     let (tags, version_of) = tags(fields);
-    let (files, directories) = metadata(fields);
     let accounts = accounts(fields);
+    let (files, directories) = metadata(fields);
     let run = run(fields, entrypoint.is_empty() && cmd.is_empty());
     let allow = allow(&fields.table("checks", "[checks]"));
     fields.finish();
@@ -78,8 +80,8 @@ fn compression(text: &str) -> Result<Compression, Error> {
 }
 
 fn tags(fields: &Fields<'_>) -> (BTreeSet<Tag>, Option<PackageName>) {
-    let version_of = fields.text("version-of", PackageName::from_str);
     let written = fields.set("tags", Tag::from_str);
+    let version_of = fields.text("version-of", PackageName::from_str);
     if fields.array_is_empty("tags") && !fields.has("version-of") {
         fields.report(
             "tags",
@@ -196,19 +198,12 @@ fn run(fields: &Fields<'_>, nothing_to_run: bool) -> Option<RunCheck> {
     let exits = run.number("exits", 0..=255).map(bounded::<u8>);
     let stdout_contains = run.text("stdout-contains", form::argument);
     run.finish();
+    run.exclusive("argv", "args");
+    run.exclusive("http", "exits");
+    run.exclusive("http", "stdout-contains");
+    run.missing_both("exits", "http", "exits = 0");
     if !written {
         return None;
-    }
-    let exclusive = |first: &'static str, second: &'static str| {
-        if run.has(first) && run.has(second) {
-            run.report(second, Error::Exclusive { first, second, table: run.label() });
-        }
-    };
-    exclusive("argv", "args");
-    exclusive("http", "exits");
-    exclusive("http", "stdout-contains");
-    if !run.has("http") && !run.has("exits") {
-        run.missing("exits", "exits = 0");
     }
     if run.array_is_empty("argv") || (nothing_to_run && !run.has("argv") && !run.has("args")) {
         let help = "name what is run: here, or as the image's `entrypoint`";

@@ -20,6 +20,8 @@ const MEMORY_MIB_MAX: u64 = 1024 * 1024;
 
 pub(super) fn read(fields: &Fields<'_>) -> Option<PackageRecipe> {
     let name = fields.required("name", "name = \"zlib\"", PackageName::from_str);
+    // Read where catalogues are put together.
+    let _ = fields.text("replaces", form::upstream);
     let summary = fields.required("summary", "summary = \"Lossless compression library\"", form::line);
     let homepage = fields.text("homepage", form::url);
     let license = fields.required("license", "license = \"MIT OR Apache-2.0\"", License::from_str);
@@ -59,8 +61,10 @@ fn upstream(fields: &Fields<'_>) -> Upstream {
 
 fn releases(fields: &Fields<'_>, name: Option<&PackageName>, version: Option<&Version>) -> Option<Releases> {
     let tables = fields.tables("release", "[[release]]");
-    if tables.is_empty() {
+    if tables.is_empty() || !fields.has("release") {
         fields.missing("release", "[[release]]");
+    }
+    if tables.is_empty() {
         return None;
     }
     let mut seen = BTreeSet::new();
