@@ -133,6 +133,17 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// What a killed run left to a payload's user could not be given back.
+    #[error(
+        "cannot make {path} the caller's again; see that it is a directory and that no run uses it, or ask root to change its owner"
+    )]
+    NotGivenBack {
+        /// The directory.
+        path: PathBuf,
+        /// What was in the way.
+        #[source]
+        source: io::Error,
+    },
     /// Something a killed run left could not be removed.
     #[error("cannot remove {path}, left by an earlier run; remove it by hand")]
     Sweep {

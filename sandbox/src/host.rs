@@ -178,6 +178,11 @@ fn landlock_abi() -> u32 {
     })
 }
 
+/// Whether an id is one that root's payloads run as.
+pub(crate) fn is_of_payloads(uid: u32) -> bool {
+    uid.checked_sub(first_id()).is_some_and(|number| number < IDS)
+}
+
 /// Whether the ids for payloads exist in the user namespace of the launcher, which may be a container's.
 fn mapped(map: &str) -> bool {
     let last = u64::from(first_id()) + u64::from(IDS);

@@ -30,6 +30,16 @@ pub(crate) enum SandboxCommand {
     Run(RunArgs),
     /// Try every known way out of a sandbox on this host and say what holds
     Probe(ProbeArgs),
+    /// Make output directories yours again that a killed run left to another user
+    GiveBack(GiveBackArgs),
+}
+
+/// Which directories.
+#[derive(Debug, clap::Args)]
+pub(crate) struct GiveBackArgs {
+    /// An output of a run that was killed
+    #[arg(value_name = "DIR", required = true)]
+    pub(crate) directories: Vec<PathBuf>,
 }
 
 /// How much is tried.
@@ -79,7 +89,22 @@ pub(crate) fn run(command: &SandboxCommand, output: &Output) -> Result<()> {
     match command {
         SandboxCommand::Run(args) => run_one(args, output),
         SandboxCommand::Probe(args) => probe(args, output),
+        SandboxCommand::GiveBack(args) => give_back(args, output),
     }
+}
+
+fn give_back(args: &GiveBackArgs, output: &Output) -> Result<()> {
+    let mut left = Vec::new();
+    for directory in &args.directories {
+        left.extend(anneal_sandbox::give_back(directory)?);
+    }
+    let text = || {
+        let kept = left.iter().map(|path| format!("{} stays as it is: it has set-id bits\n", printable(path)));
+        let done = if left.is_empty() { "everything is yours again" } else { "the rest is yours again" };
+        format!("{}{done}", kept.collect::<String>())
+    };
+    output.result(text, &serde_json::json!({ "left": left }))?;
+    Ok(())
 }
 
 fn probe(args: &ProbeArgs, output: &Output) -> Result<()> {

@@ -4,11 +4,11 @@
 //! such ids.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anneal_sandbox::{CancelToken, Ended, IdMode, MountSource, remove_tree, sweep};
+use anneal_sandbox::{CancelToken, Ended, IdMode, MountSource, give_back, remove_tree, sweep};
 
 use crate::bench::{Bench, PAYLOAD, needs_sandbox, payload};
 use crate::crash::{VICTIM, wait_for};
@@ -145,10 +145,8 @@ fn a_tree_too_deep_for_any_path_is_taken_back_and_removed() {
     assert!(!out.exists());
 }
 
-#[test]
-fn what_a_killed_launcher_left_to_another_user_is_swept() {
-    needs_subordinate!();
-    let mut bench = Bench::new();
+/// A launcher that is killed while its payload writes; gives the directory of runs and the output in it.
+fn killed(bench: &mut Bench) -> (PathBuf, PathBuf) {
     let runs = bench.output("/elsewhere").parent().unwrap().join("runs");
     let out = runs.join("1/out");
     std::fs::create_dir_all(&out).unwrap();
@@ -169,6 +167,26 @@ fn what_a_killed_launcher_left_to_another_user_is_swept() {
         entries.filter(|entry| entry.metadata().is_ok_and(|found| found.uid() == left)).count()
     };
     wait_for("the end of the sandbox", || alive() == 0);
+    (runs, out)
+}
+
+#[test]
+fn what_a_killed_launcher_left_to_another_user_is_swept() {
+    needs_subordinate!();
+    let mut bench = Bench::new();
+    let (runs, _) = killed(&mut bench);
     assert_eq!(sweep(&runs).unwrap().entries, 1);
     assert_eq!(std::fs::read_dir(&runs).unwrap().count(), 0);
+}
+
+#[test]
+fn what_a_killed_launcher_left_to_another_user_can_be_had_back_as_it_is() {
+    needs_subordinate!();
+    let mut bench = Bench::new();
+    let (_, out) = killed(&mut bench);
+    assert_eq!(give_back(&out).unwrap(), Vec::<String>::new());
+    let owners = [&out, &out.join("beat")].map(|path| std::fs::symlink_metadata(path).unwrap().uid());
+    assert_eq!(owners, [own(); 2]);
+    let refused = give_back(&out.join("beat")).unwrap_err().to_string();
+    assert!(refused.contains("see that it is a directory"), "{refused}");
 }
