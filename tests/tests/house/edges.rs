@@ -187,8 +187,8 @@ fn what_is_fuzzed_is_compiled_without_the_database() {
     none("the fuzz targets are compiled in minutes", &complaints);
 }
 
-/// Who needs `regex`: the generator of RocksDB's bindings, and a reader of documents in tests.
-const REGEX: &[&str] = &["bindgen", "oci-spec"];
+/// Who needs `regex`: the generator of RocksDB's bindings, a reader of documents in tests, and the tests of schemas.
+const REGEX: &[&str] = &["anneal-recipe", "bindgen", "oci-spec"];
 
 fn needing<'a>(graph: &'a Graph, what: &str) -> Vec<&'a String> {
     graph.iter().filter(|(_, needs)| needs.contains(what)).map(|(name, _)| name).collect()
