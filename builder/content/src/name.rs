@@ -114,6 +114,10 @@ impl OutputName {
     pub fn dev() -> Self {
         Self("dev".to_owned())
     }
+    /// What only those take in who link statically: `static`, which is no name for a function.
+    pub fn archives() -> Self {
+        Self("static".to_owned())
+    }
     /// What people read.
     pub fn doc() -> Self {
         Self("doc".to_owned())

@@ -18,6 +18,8 @@ pub struct Action {
     pub version: Version,
     /// `SOURCE_DATE_EPOCH`, seconds since 1970.
     pub epoch: u64,
+    /// The rules of its derivation.
+    pub rules: u32,
     /// Its sources.
     pub sources: Vec<SourceInput>,
     /// What stands at `/sysroot`: every output that a build is given, by content.
@@ -38,20 +40,30 @@ pub struct Action {
     pub sandbox: u32,
 }
 
-/// Outputs that dependents are given at build time. Documentation is never an input.
-fn is_build_input(output: &OutputName) -> bool {
-    output.as_str() != "doc"
-}
-
 impl Action {
     /// Replaces the derivations that this one requires by their outputs.
     pub fn resolve(derivation: &Derivation, built: &Inputs) -> Result<Self, Error> {
         let mut sysroot = Inputs::new();
-        for input in derivation.requires.keys() {
+        for (input, required) in &derivation.requires {
             let outputs = built
                 .get(input)
                 .ok_or_else(|| Error::Unresolved { package: derivation.name.clone(), input: input.clone() })?;
-            let given = outputs.iter().filter(|(name, _)| is_build_input(name)).map(|(n, t)| (n.clone(), *t)).collect();
+            let mut given = BTreeMap::new();
+            for name in &required.outputs {
+                match outputs.get(name) {
+                    Some(tree) => drop(given.insert(name.clone(), *tree)),
+                    // A package need not have anything that runs, or anything to compile against.
+                    None if *name == OutputName::out() || *name == OutputName::dev() => {}
+                    None => {
+                        return Err(Error::NoOutput {
+                            package: derivation.name.clone(),
+                            input: input.clone(),
+                            output: name.clone(),
+                            found: outputs.keys().cloned().collect(),
+                        });
+                    }
+                }
+            }
             sysroot.insert(input.clone(), given);
         }
         let d = derivation.clone();
@@ -59,6 +71,7 @@ impl Action {
             name: d.name,
             version: d.version,
             epoch: d.epoch,
+            rules: d.rules,
             sources: d.sources,
             sysroot,
             cpus: d.cpus,

@@ -181,7 +181,13 @@ fn reason(
         None => Reason::New,
         Some(before) if before.version != task.version => Reason::Release { from: before.version.clone() },
         Some(before) => {
-            let same_inputs = crate::Derivation { requires: before.requires.clone(), ..task.clone() };
+            // As it would be if what it is built with were still what it was.
+            let mut same_inputs = task.clone();
+            for (name, input) in &mut same_inputs.requires {
+                if let Some(earlier) = before.requires.get(name) {
+                    input.derivation = earlier.derivation;
+                }
+            }
             if same_inputs == **before && !after.is_empty() {
                 Reason::Follows { inputs: after.iter().cloned().collect() }
             } else if same_inputs == **before {

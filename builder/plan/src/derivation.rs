@@ -1,7 +1,9 @@
 //! Build tasks named before anything is built.
 
 use crate::Error;
-use anneal_content::{BlobDigest, DerivationId, EntryName, ImageName, PackageName, Version, canonical_json};
+use anneal_content::{
+    BlobDigest, DerivationId, EntryName, ImageName, OutputName, PackageName, Version, canonical_json,
+};
 use anneal_recipe::{BuildPath, Catalog, ImageRecipe, OutputRule, PackageRecipe};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -31,6 +33,19 @@ pub struct SourceInput {
     pub unpack: Option<BuildPath>,
 }
 
+/// What a build is given of another package.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Input {
+    /// The build that it comes from.
+    pub derivation: DerivationId,
+    /// The outputs that are mounted; no other can show in the result.
+    pub outputs: BTreeSet<OutputName>,
+}
+
+/// What a build takes for granted beside its recipe: which outputs there are by default and which of them are mounted.
+/// A change of either is another number, and re-keys everything.
+const RULES: u32 = 2;
+
 /// One build task whose inputs are named by other derivations.
 ///
 /// Time and memory limits and the places of sources are left out on purpose: they don't change what comes out.
@@ -44,8 +59,10 @@ pub struct Derivation {
     pub epoch: u64,
     /// Its sources.
     pub sources: Vec<SourceInput>,
+    /// The rules that it follows; see [`Input`].
+    pub rules: u32,
     /// What stands at `/sysroot`, by derivation.
-    pub requires: BTreeMap<PackageName, DerivationId>,
+    pub requires: BTreeMap<PackageName, Input>,
     /// CPUs that the build is shown.
     pub cpus: u32,
     /// Where the steps begin, beneath `/build`.
@@ -63,7 +80,7 @@ pub struct Derivation {
 }
 
 impl Derivation {
-    fn of(recipe: &PackageRecipe, requires: BTreeMap<PackageName, DerivationId>, toolchain: &Toolchain) -> Self {
+    fn of(recipe: &PackageRecipe, requires: BTreeMap<PackageName, Input>, toolchain: &Toolchain) -> Self {
         let release = recipe.selected();
         let source = |s: &anneal_recipe::Source| SourceInput {
             sha256: s.sha256,
@@ -75,6 +92,7 @@ impl Derivation {
             version: recipe.version().clone(),
             epoch: release.date.epoch_secs(),
             sources: release.sources.iter().map(source).collect(),
+            rules: RULES,
             requires,
             cpus: recipe.build.cpus,
             workdir: recipe.workdir(),
@@ -130,6 +148,13 @@ struct ImageKey<'a> {
     recipe: &'a anneal_recipe::ImageRecipe,
     packages: BTreeMap<&'a PackageName, PackageKey<'a>>,
     layer_writer: &'a str,
+}
+
+/// The outputs of a package that a build is given: what runs, what is compiled against, and what its recipe asks for.
+fn mounted_outputs(recipe: &PackageRecipe, input: &PackageName) -> BTreeSet<OutputName> {
+    let asked = recipe.build.requires.iter().filter(|required| required.package == *input);
+    let asked = asked.filter_map(|required| required.output.clone());
+    asked.chain([OutputName::out(), OutputName::dev()]).collect()
 }
 
 /// A catalogue that was derived before, with what came of it.
@@ -201,7 +226,7 @@ impl Before<'_> {
     ) -> Option<(DerivationId, Arc<Derivation>)> {
         let id = *self.derived.ids.get(name)?;
         let derivation = self.derived.derivations.get(&id)?;
-        let is_same = derivation.requires.values().all(|input| !gone.contains(input))
+        let is_same = derivation.requires.values().all(|input| !gone.contains(&input.derivation))
             && self.catalog.packages().get(name) == Some(recipe);
         is_same.then(|| (id, derivation.clone()))
     }
@@ -219,7 +244,8 @@ impl Derived {
         for input in catalog.build_sysroot(name)? {
             let id = self.ids.get(&input).copied();
             let id = id.ok_or_else(|| Error::Unresolved { package: name.clone(), input: input.clone() })?;
-            requires.insert(input, id);
+            let outputs = mounted_outputs(recipe, &input);
+            requires.insert(input, Input { derivation: id, outputs });
         }
         let derivation = Derivation::of(recipe, requires, toolchain);
         Ok((derivation.id()?, Arc::new(derivation)))
@@ -254,8 +280,8 @@ impl Derived {
         let mut todo: Vec<DerivationId> = found.iter().copied().collect();
         while let Some(id) = todo.pop() {
             for input in self.derivations.get(&id).into_iter().flat_map(|d| d.requires.values()) {
-                if found.insert(*input) {
-                    todo.push(*input);
+                if found.insert(input.derivation) {
+                    todo.push(input.derivation);
                 }
             }
         }

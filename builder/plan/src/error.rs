@@ -1,6 +1,6 @@
 //! Why no plan can be made.
 
-use anneal_content::PackageName;
+use anneal_content::{OutputName, PackageName};
 
 /// What stands in the way of a plan.
 #[derive(Debug, thiserror::Error)]
@@ -19,4 +19,23 @@ pub enum Error {
         /// The input that is missing.
         input: PackageName,
     },
+    /// An output was asked for of which the build left nothing.
+    #[error(
+        "{package} requires {input}:{output}, but the build of {input} left no file of that output, only of {}; \
+         let it install one, or require {input} alone", listed(.found)
+    )]
+    NoOutput {
+        /// The package to be built.
+        package: PackageName,
+        /// The package that it requires.
+        input: PackageName,
+        /// The output that it asks for.
+        output: OutputName,
+        /// Those that the build left.
+        found: Vec<OutputName>,
+    },
+}
+
+fn listed(outputs: &[OutputName]) -> String {
+    outputs.iter().map(OutputName::as_str).collect::<Vec<_>>().join(", ")
 }

@@ -16,5 +16,5 @@ mod text;
 
 pub use action::{Action, Inputs, test_key};
 pub use build_plan::{BuildPlan, ImageStep, Reason, Step, plan};
-pub use derivation::{Before, Derivation, Derived, ImageNeed, SourceInput, Toolchain, derive, derive_after};
+pub use derivation::{Before, Derivation, Derived, ImageNeed, Input, SourceInput, Toolchain, derive, derive_after};
 pub use error::Error;

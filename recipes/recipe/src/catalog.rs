@@ -136,7 +136,7 @@ impl Catalog {
     }
     /// What stands at `/sysroot` while a package is built: what its build requires and what that needs to run.
     pub fn build_sysroot(&self, name: &PackageName) -> Result<Vec<PackageName>, Error> {
-        self.closure(&self.package(name)?.build.requires, Needs::Runtime)
+        self.closure(self.package(name)?.build_requires(), Needs::Runtime)
     }
     /// What stands at `/sysroot` while a package is tested: itself, what its test requires, and what those need to run.
     pub fn test_sysroot(&self, name: &PackageName) -> Result<Vec<PackageName>, Error> {

@@ -1,12 +1,13 @@
 //! What must hold between recipes: names resolve, nothing needs itself, tags name what is there.
 
 use crate::{
-    Error,
+    Error, PackageRecipe,
     catalog::Recipes,
     graph::{Graph, Needs},
     near::nearest,
+    output::possible_outputs,
 };
-use anneal_content::{ImageName, PackageName};
+use anneal_content::{ImageName, OutputName, PackageName};
 use std::collections::BTreeSet;
 
 /// Whose mistake it is.
@@ -42,11 +43,13 @@ pub(crate) fn check(recipes: &Recipes, known: &BTreeSet<PackageName>) -> Vec<Pro
             let error = Error::Misfiled { kind: "package", name: recipe.name.to_string(), key: key.to_string() };
             problems.push(Problem { whose: whose(), field: "name".into(), error });
         }
-        let lists = [
-            ("build.requires", &recipe.build.requires),
-            ("runtime.requires", &recipe.runtime_requires),
-            ("test.requires", &recipe.test.requires),
-        ];
+        for required in &recipe.build.requires {
+            let no_output = |output: &OutputName| no_such_output(recipes.packages.get(&required.package)?, output);
+            let error = unknown(&required.package).or_else(|| no_output(required.output.as_ref()?));
+            let field = format!("build.requires[{required}]");
+            problems.extend(error.map(|error| Problem { whose: whose(), field, error }));
+        }
+        let lists = [("runtime.requires", &recipe.runtime_requires), ("test.requires", &recipe.test.requires)];
         for (list, name) in lists.into_iter().flat_map(|(list, names)| names.iter().map(move |name| (list, name))) {
             let problem = |error| Problem { whose: whose(), field: format!("{list}[{name}]"), error };
             problems.extend(unknown(name).map(problem));
@@ -77,11 +80,23 @@ pub(crate) fn check(recipes: &Recipes, known: &BTreeSet<PackageName>) -> Vec<Pro
     problems
 }
 
+/// An output of which no file of the package can be.
+fn no_such_output(package: &PackageRecipe, output: &OutputName) -> Option<Error> {
+    let possible = possible_outputs(package);
+    if possible.contains(output) {
+        return None;
+    }
+    let near = nearest(output.as_str(), possible.iter().map(OutputName::as_str));
+    Some(Error::UnknownOutput { package: package.name.clone(), output: output.clone(), near, possible })
+}
+
 /// A cycle is shown where its first package names the second.
 fn cycle(recipes: &Recipes, path: Vec<PackageName>) -> Option<Problem> {
     let (first, second) = (path.first()?.clone(), path.get(1)?);
-    let in_build = recipes.packages.get(&first).is_some_and(|recipe| recipe.build.requires.contains(second));
-    let list = if in_build { "build" } else { "runtime" };
-    let field = format!("{list}.requires[{second}]");
+    let recipe = recipes.packages.get(&first)?;
+    let field = match recipe.build.requires.iter().find(|required| required.package == *second) {
+        Some(required) => format!("build.requires[{required}]"),
+        None => format!("runtime.requires[{second}]"),
+    };
     Some(Problem { whose: Whose::Package(first), field, error: Error::Cycle { path } })
 }

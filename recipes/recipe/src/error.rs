@@ -1,6 +1,7 @@
 //! What can be wrong with a recipe or a catalogue: a message, a stable code and a help for each.
 
-use anneal_content::{PackageName, Version};
+use anneal_content::{OutputName, PackageName, Version};
+use std::collections::BTreeSet;
 
 /// One thing that is wrong. Where it is wrong is said by [`crate::Mistake`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -177,6 +178,18 @@ pub enum Error {
         /// The nearest name there is.
         near: Option<String>,
     },
+    /// An output that a package can't have.
+    #[error("package `{package}` has no output `{output}`")]
+    UnknownOutput {
+        /// The package.
+        package: PackageName,
+        /// The output.
+        output: OutputName,
+        /// The nearest one there is.
+        near: Option<String>,
+        /// Those that it can have.
+        possible: BTreeSet<OutputName>,
+    },
     /// A version that the recipe doesn't list.
     #[error("package `{package}` lists no release `{version}`")]
     VersionNotListed {
@@ -277,6 +290,7 @@ impl Error {
             Self::DeclaredTwice { .. } => "recipe::declared-twice",
             Self::Repeated { .. } => "recipe::repeated",
             Self::Unknown { .. } => "recipe::unknown-name",
+            Self::UnknownOutput { .. } => "recipe::unknown-output",
             Self::VersionNotListed { .. } => "recipe::version-not-listed",
             Self::Cycle { .. } => "recipe::cycle",
             Self::VersionOfAbsent { .. } => "recipe::version-of-absent",
@@ -314,6 +328,10 @@ impl Error {
             Self::Repeated { .. } => "delete one of the two".into(),
             Self::Unknown { kind, near, .. } => {
                 return meant(near).or_else(|| Some(format!("add a recipe for this {kind}, or delete the name here")));
+            }
+            Self::UnknownOutput { near, possible, .. } => {
+                let possible: Vec<_> = possible.iter().map(OutputName::as_str).collect();
+                return meant(near).or_else(|| Some(format!("its outputs are: {}", possible.join(", "))));
             }
             Self::VersionNotListed { listed, .. } => {
                 let listed: Vec<_> = listed.iter().map(Version::as_str).collect();

@@ -17,23 +17,22 @@ pub enum Needs {
 pub(crate) struct Graph<'r>(BTreeMap<&'r PackageName, Edges<'r>>);
 
 struct Edges<'r> {
-    build: &'r BTreeSet<PackageName>,
+    build: BTreeSet<&'r PackageName>,
     runtime: &'r BTreeSet<PackageName>,
 }
 
 impl<'r> Graph<'r> {
     pub(crate) fn of(recipes: &'r Recipes) -> Self {
-        let edges = recipes
-            .packages
-            .iter()
-            .map(|(name, recipe)| (name, Edges { build: &recipe.build.requires, runtime: &recipe.runtime_requires }));
+        let edges = recipes.packages.iter().map(|(name, recipe)| {
+            (name, Edges { build: recipe.build_requires().collect(), runtime: &recipe.runtime_requires })
+        });
         Self(edges.collect())
     }
 
-    fn needs(&self, name: &PackageName, needs: Needs) -> impl Iterator<Item = &'r PackageName> + use<'r> {
+    fn needs(&self, name: &PackageName, needs: Needs) -> impl Iterator<Item = &'r PackageName> + use<'_, 'r> {
         let edges = self.0.get(name);
-        let build = edges.filter(|_| needs == Needs::Build).map(|edges| edges.build);
-        build.into_iter().chain(edges.map(|edges| edges.runtime)).flatten()
+        let build = edges.filter(|_| needs == Needs::Build).into_iter().flat_map(|edges| edges.build.iter().copied());
+        build.chain(edges.into_iter().flat_map(|edges| edges.runtime))
     }
 
     /// These packages and everything they need.

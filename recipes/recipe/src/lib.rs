@@ -22,6 +22,7 @@ mod package;
 mod path;
 mod place;
 mod read;
+mod requirement;
 mod schema;
 mod shape;
 mod text;
@@ -38,11 +39,12 @@ pub use image::{
 };
 pub use license::License;
 pub use mistake::{Mistake, Mistakes};
-pub use output::{Glob, OutputRule, split_outputs};
+pub use output::{Glob, OutputRule, possible_outputs, split_outputs};
 pub use package::{Build, PackageRecipe, Release, Releases, Source, Test, Upstream, UpstreamName, Waiver};
 pub use path::{BuildPath, ImagePath};
 pub use place::Place;
 pub use read::Kind;
+pub use requirement::Requirement;
 pub use schema::schema;
 
 /// The result of this crate's fallible functions.

@@ -28,7 +28,7 @@ impl Order {
         for name in &names {
             let recipe = recipes.packages.get(name);
             let known = |needed: &PackageName| numbers.get(needed).copied();
-            build.push(recipe.into_iter().flat_map(|recipe| &recipe.build.requires).filter_map(known).collect());
+            build.push(recipe.into_iter().flat_map(|recipe| recipe.build_requires()).filter_map(known).collect());
             runtime.push(recipe.into_iter().flat_map(|recipe| &recipe.runtime_requires).filter_map(known).collect());
         }
         Self { names, numbers, build, runtime }

@@ -3,7 +3,7 @@
 use crate::{Error, PackageRecipe, error::shown};
 use anneal_content::{OutputName, TreePath};
 use serde::{Deserialize, Serialize};
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeSet, fmt, str::FromStr};
 
 /// A pattern of paths: `*` and `?` stay within one component, `**` is any number of whole components.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,9 +20,8 @@ pub struct OutputRule {
 }
 
 /// What a dependent compiles against.
-const DEV: [&str; 10] = [
+const DEV: [&str; 9] = [
     "usr/include/**",
-    "usr/lib/**/*.a",
     "usr/lib/**/*.la",
     "usr/lib/**/*.o",
     "usr/lib/pkgconfig/**",
@@ -34,12 +33,15 @@ const DEV: [&str; 10] = [
 ];
 /// Links that only a linker follows; a file of such a name is the library itself.
 const DEV_LINKS: &str = "usr/lib/*.so";
+/// What only those take in who link statically: an output of its own, so that nobody else follows its changes.
+const STATIC: &str = "usr/lib/**/*.a";
 /// What people read.
 const DOC: [&str; 3] = ["usr/share/man/**", "usr/share/doc/**", "usr/share/info/**"];
 
 /// The output that a file or link of a package belongs to.
 ///
-/// The recipe's own rules come first, in their order. A recipe without a rule for `dev` or `doc` has the default one.
+/// The recipe's own rules come first, in their order. A recipe without a rule for `static`, `dev` or `doc` has the
+/// default one.
 /// Everything else is `out`.
 pub fn split_outputs(recipe: &PackageRecipe, path: &TreePath, is_symlink: bool) -> OutputName {
     let path = path.as_str();
@@ -50,10 +52,20 @@ pub fn split_outputs(recipe: &PackageRecipe, path: &TreePath, is_symlink: bool) 
     let defaulted = |name: &OutputName| !recipe.outputs.iter().any(|rule| rule.name == *name);
     let any = |patterns: &[&str]| patterns.iter().any(|pattern| glob_matches(pattern, path));
     let (out, dev, doc) = (OutputName::out(), OutputName::dev(), OutputName::doc());
+    if defaulted(&OutputName::archives()) && glob_matches(STATIC, path) {
+        return OutputName::archives();
+    }
     if defaulted(&dev) && (any(&DEV) || (is_symlink && glob_matches(DEV_LINKS, path))) {
         return dev;
     }
     if defaulted(&doc) && any(&DOC) { doc } else { out }
+}
+
+/// The outputs that files of a package can go to.
+pub fn possible_outputs(recipe: &PackageRecipe) -> BTreeSet<OutputName> {
+    let own = recipe.outputs.iter().map(|rule| rule.name.clone());
+    let defaults = [OutputName::out(), OutputName::dev(), OutputName::archives(), OutputName::doc()];
+    own.chain(defaults).collect()
 }
 
 impl Glob {

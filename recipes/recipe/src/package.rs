@@ -1,6 +1,6 @@
 //! A package recipe: how one package is made from source, and every release of it that may be built.
 
-use crate::{BuildPath, Date, Error, License, OutputRule, Place, error::format_error};
+use crate::{BuildPath, Date, Error, License, OutputRule, Place, Requirement, error::format_error};
 use anneal_content::{BlobDigest, CheckId, EntryName, PackageName, Version};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -45,6 +45,10 @@ impl PackageRecipe {
     /// The version that is built.
     pub fn version(&self) -> &Version {
         &self.selected().version
+    }
+    /// The packages that its build requires.
+    pub fn build_requires(&self) -> impl Iterator<Item = &PackageName> {
+        self.build.requires.iter().map(|requirement| &requirement.package)
     }
     /// Where the steps begin, beneath `/build`: what the recipe says, else where the first unpacked source went, else `.`.
     pub fn workdir(&self) -> BuildPath {
@@ -174,8 +178,8 @@ pub struct Source {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Build {
-    /// Packages that are mounted at `/sysroot` with what they themselves need to run.
-    pub requires: BTreeSet<PackageName>,
+    /// What is mounted at `/sysroot`, with what it needs to run.
+    pub requires: BTreeSet<Requirement>,
     /// How many CPUs the build is shown; part of its key.
     pub cpus: u32,
     /// After how many minutes it is stopped; not part of its key.

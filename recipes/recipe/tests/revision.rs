@@ -174,6 +174,19 @@ fn a_sysroot_holds_what_is_required_and_what_that_needs_to_run() {
 }
 
 #[test]
+fn an_output_that_is_required_makes_its_package_an_input_once() {
+    let nginx = "recipes/packages/nginx.toml";
+    let statically = (nginx, "requires = [\"zlib\"]", "requires = [\"zlib:static\", \"zlib\"]");
+    let catalog = Catalog::parse(&changed(&[statically])).unwrap();
+    assert_eq!(names(catalog.build_sysroot(&package("nginx"))), "musl zlib");
+    assert_eq!(names(catalog.dependents([&package("zlib")], Needs::Build)), "zlib nginx");
+    let required: Vec<_> = catalog.package(&package("nginx")).unwrap().build.requires.iter().collect();
+    assert_eq!(required.iter().map(ToString::to_string).collect::<Vec<_>>(), ["zlib", "zlib:static"]);
+    assert_eq!(Catalog::from_json(&catalog.to_json().unwrap()).unwrap(), catalog, "it survives being stored");
+    assert_ne!(catalog.digest().unwrap(), self::catalog().digest().unwrap());
+}
+
+#[test]
 fn what_only_a_test_needs_makes_no_cycle() {
     let musl =
         ("recipes/packages/musl.toml", "[build]", "[test]\nrequires = [\"busybox\"]\nsteps = [\"true\"]\n[build]");
@@ -233,7 +246,8 @@ fn files_go_to_the_output_that_needs_them() {
         ("usr/lib/libc.so", false, "out"),
         ("usr/lib/libz.so.1", true, "out"),
         ("usr/lib/plugins/x.so", true, "out"),
-        ("usr/lib/libz.a", false, "dev"),
+        ("usr/lib/libz.a", false, "static"),
+        ("usr/lib/deep/libz.a", false, "static"),
         ("usr/lib/deep/libz.la", false, "dev"),
         ("usr/lib/crt1.o", false, "dev"),
         ("usr/lib/pkgconfig/zlib.pc", false, "dev"),

@@ -34,7 +34,7 @@ struct Node {
 impl Graph {
     pub(super) fn of(catalog: &Catalog) -> Self {
         let packages = catalog.packages().iter().map(|(name, recipe)| {
-            let (runtime, build) = (recipe.runtime_requires.clone(), recipe.build.requires.clone());
+            let (runtime, build) = (recipe.runtime_requires.clone(), recipe.build_requires().cloned().collect());
             (name.clone(), Node { version: recipe.version().clone(), runtime, build })
         });
         let images = catalog.images().iter().map(|(name, recipe)| (name.clone(), recipe.packages.clone()));

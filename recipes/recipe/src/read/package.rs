@@ -2,8 +2,8 @@
 
 use super::{fields::Fields, form};
 use crate::{
-    Build, BuildPath, Date, Error, Glob, License, OutputRule, PackageRecipe, Place, Release, Releases, Source, Test,
-    Upstream, UpstreamName, Waiver,
+    Build, BuildPath, Date, Error, Glob, License, OutputRule, PackageRecipe, Place, Release, Releases, Requirement,
+    Source, Test, Upstream, UpstreamName, Waiver,
 };
 use anneal_content::{CheckId, EntryName, OutputName, PackageName, Version};
 use std::{collections::BTreeSet, str::FromStr};
@@ -152,7 +152,7 @@ fn build(fields: &Fields<'_>) -> Option<Build> {
     }
     let fields = fields.table("build", "[build]");
     let number = |key, range, default| bounded(fields.number(key, range).unwrap_or(default));
-    let requires = fields.set("requires", PackageName::from_str).unwrap_or_default();
+    let requires = fields.set("requires", Requirement::from_str).unwrap_or_default();
     let cpus = number("cpus", 1..=CPUS_MAX, CPUS_DEFAULT);
     let timeout_minutes = number("timeout-minutes", 1..=MINUTES_MAX, MINUTES_DEFAULT);
     let memory_mib = number("memory-mib", MEMORY_MIB_MIN..=MEMORY_MIB_MAX, MEMORY_MIB_DEFAULT);
