@@ -65,6 +65,9 @@ digest_type!(
     /// Names an action: the cache key of a build.
     ActionDigest, "sha256");
 digest_type!(
+    /// Names an interface: what a dependent can see of a package at build time.
+    InterfaceDigest, "sha256");
+digest_type!(
     /// Names a catalog revision.
     CatalogDigest, "sha256");
 digest_type!(
@@ -90,6 +93,13 @@ impl TreeDigest {
 
 impl ActionDigest {
     /// The digest of an action's canonical JSON.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+}
+
+impl InterfaceDigest {
+    /// The digest of an interface's canonical JSON.
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }

@@ -15,7 +15,9 @@ mod name;
 mod source;
 
 pub use action::{ActionResult, SignedResult};
-pub use digest::{ActionDigest, BlobDigest, BlobHasher, CatalogDigest, DerivationId, JournalChain, TreeDigest};
+pub use digest::{
+    ActionDigest, BlobDigest, BlobHasher, CatalogDigest, DerivationId, InterfaceDigest, JournalChain, TreeDigest,
+};
 pub use directory::{Directory, DirectoryNode, FileNode, SymlinkNode};
 pub use error::Error;
 pub use journal::JournalHead;

@@ -5,6 +5,7 @@ use anneal_advisory::{Component, compare, judge};
 use anneal_content::{
     BlobDigest, Directory, EntryName, ImageName, OutputName, PackageName, Tag, TreeDigest, TreePath, Version,
 };
+use anneal_interface::SharedObject;
 use anneal_oci::{ImageConfig, ImageIndex, ImageManifest};
 use anneal_recipe::{Catalog, Place};
 
@@ -14,6 +15,14 @@ pub(crate) fn tree(input: &[u8]) {
     match Directory::decode(&digest, input) {
         Ok(directory) => assert_eq!(directory.encode(), (input.to_vec(), digest)),
         Err(error) => check_message(&error),
+    }
+}
+
+/// A library is reduced or refused, and to the same each time: two orders of symbols would be two interfaces.
+pub(crate) fn shared_object(input: &[u8]) {
+    if let Ok(object) = SharedObject::read(input) {
+        assert_eq!(SharedObject::read(input).as_ref(), Ok(&object));
+        assert!(object.symbols.is_sorted());
     }
 }
 

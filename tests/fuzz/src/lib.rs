@@ -25,6 +25,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("recipe", documents::recipe),
     ("image", documents::image),
     ("names", documents::names),
+    ("shared-object", documents::shared_object),
 ];
 
 /// The target of a name.

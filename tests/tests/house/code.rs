@@ -17,6 +17,7 @@ pub(crate) const PURE: &[&str] = &[
     "builder/attest",
     "builder/checks",
     "builder/content",
+    "builder/interface",
     "builder/oci",
     "builder/plan",
     "daemon/advisory",

@@ -12,6 +12,7 @@ const EDGES: &[(&str, &str, &[&str])] = &[
     ("content", "builder/content", &[]),
     ("recipe", "recipes/recipe", &["content"]),
     ("fetch", "recipes/fetch", &["content", "recipe"]),
+    ("interface", "builder/interface", &["content"]),
     ("plan", "builder/plan", &["content", "recipe"]),
     ("oci", "builder/oci", &["content"]),
     ("checks", "builder/checks", &["content"]),
