@@ -194,8 +194,8 @@ pub fn draft(draft: &Draft<'_>) -> (String, Vec<String>) {
             let _ = writeln!(text, "summary = {}", quoted(&format!("The package {}", draft.name)));
         }
     }
-    let _ = write!(text, "{}license = \"{license}\"\n", note(&format!("license: {why_license}")));
-    let _ = write!(text, "{}version = \"{version}\"\n", note(&format!("version: {why}")));
+    let _ = writeln!(text, "{}license = \"{license}\"", note(&format!("license: {why_license}")));
+    let _ = writeln!(text, "{}version = \"{version}\"", note(&format!("version: {why}")));
     text.push_str(&upstream(draft, &mut note));
     let (date, why) = date(draft);
     let _ =
@@ -406,7 +406,7 @@ fn numbers_in(name: &str) -> Option<String> {
         let rest = rest.trim_end_matches('.').to_owned();
         (rest.contains('.') || rest.len() >= 4).then_some(rest)
     };
-    starts.filter_map(version).last()
+    starts.rev().find_map(version)
 }
 
 fn declared_version(files: &SourceFiles) -> Option<String> {
