@@ -2,11 +2,11 @@
 
 use crate::{BuildRoot, Error, Result, SANDBOX_PROFILE};
 use anneal_attest::{Keyring, SecretKey, sign_result};
-use anneal_content::{ActionDigest, ActionResult, DerivationId, Entry, EntryKind, OutputName, PackageName, TreeDigest};
+use anneal_content::{ActionDigest, ActionResult, DerivationId, Entry, EntryKind, OutputName, TreeDigest};
 use anneal_fetch::{BuildRootLock, Fetcher};
 use anneal_plan::{Derived, Toolchain};
 use anneal_sandbox::{CancelToken, Pool};
-use anneal_store::{FailureRecord, ResultSurvey, Store};
+use anneal_store::{ResultSurvey, Store};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
@@ -24,10 +24,6 @@ pub struct BuilderConfig {
     pub threads: usize,
     /// The directory that `path:` places are relative to.
     pub catalog_dir: PathBuf,
-    /// How long an action that failed is not tried again, in milliseconds.
-    pub retry_after_ms: u64,
-    /// The clock, in milliseconds since 1970.
-    pub now_ms: fn() -> u64,
     /// How this worker is called in results, such as `anneal 0.1.0, Linux 6.1.0 x86_64`.
     pub worker: String,
 }
@@ -163,22 +159,6 @@ impl Builder {
         let signer = self.keys.signer.as_ref().ok_or(Error::NoBuildKey { action: *action })?;
         let signed = sign_result(action, result, signer)?;
         Ok(self.store.record_result(&signed, &|signed| self.keys.trusted.believes(signed))?)
-    }
-
-    /// Refuses an action that failed and may not be tried again yet.
-    pub(crate) fn refuse_failed(&self, package: &PackageName, action: &ActionDigest) -> Result<()> {
-        let Some(failure) = self.store.failure(action, (self.config.now_ms)())? else { return Ok(()) };
-        let FailureRecord { log, summary, expires_ms, .. } = failure;
-        Err(Error::FailedBefore { package: package.clone(), summary, log, again_ms: expires_ms })
-    }
-
-    /// Remembers that an action ran and failed, for as long as it is not to be tried again.
-    pub(crate) fn record_failure(&self, action: &ActionDigest, error: &Error) -> Result<()> {
-        let Error::BuildFailed { ended, tail, log, .. } = error else { return Ok(()) };
-        let at_ms = (self.config.now_ms)();
-        let expires_ms = at_ms.saturating_add(self.config.retry_after_ms);
-        let summary = format!("{ended}\n{}", tail.trim_end());
-        Ok(self.store.record_failure(action, &FailureRecord { log: *log, summary, at_ms, expires_ms })?)
     }
 
     /// The results of an action of which nothing was lost to damage.

@@ -21,20 +21,6 @@ pub enum Error {
         /// The whole log.
         log: BlobDigest,
     },
-    /// The same action failed a while ago, and what it would run has not changed since.
-    #[error(
-        "{package} failed before, and nothing that its build reads is another: {summary}\nthe whole log: anneal log {log}"
-    )]
-    FailedBefore {
-        /// The package.
-        package: PackageName,
-        /// What went wrong then.
-        summary: String,
-        /// The whole log of then.
-        log: BlobDigest,
-        /// When it may be tried again, in milliseconds since 1970.
-        again_ms: u64,
-    },
     /// A build was stopped because the daemon stops.
     #[error("the build of {package} was cancelled")]
     Cancelled {

@@ -235,10 +235,7 @@ impl Builder {
 }
 
 fn failure(step: &Step, error: Error) -> StepFailure {
-    let log = match &error {
-        Error::BuildFailed { log, .. } | Error::FailedBefore { log, .. } => Some(*log),
-        _ => None,
-    };
+    let log = if let Error::BuildFailed { log, .. } = &error { Some(*log) } else { None };
     StepFailure { package: step.package().clone(), derivation: step.derivation(), error, log }
 }
 

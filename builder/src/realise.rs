@@ -59,7 +59,6 @@ impl Builder {
             .collect();
         let mut ran = Vec::new();
         if !missing.is_empty() {
-            self.refuse_failed(&recipe.name, &key)?;
             for source in &recipe.selected().sources {
                 self.archive(recipe.name.as_str(), source, on)?;
             }
@@ -118,9 +117,7 @@ impl Builder {
                 }
             }
         }
-        let Some(error) = first_error else { return Ok(ran) };
-        self.record_failure(key, &error)?;
-        Err(error)
+        first_error.map_or(Ok(ran), Err)
     }
 
     #[allow(clippy::too_many_arguments, reason = "each is a different thing that one run needs")]

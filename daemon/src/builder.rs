@@ -30,8 +30,6 @@ pub(crate) fn new_builder(settings: &Settings, store: Store, cancel: CancelToken
         jobs: settings.jobs,
         threads: settings.threads,
         catalog_dir: settings.catalog_dir()?.to_owned(),
-        retry_after_ms: settings.retry_seconds.saturating_mul(1000),
-        now_ms: crate::service::now_ms,
         worker: worker_name(),
     };
     let keys = result_keys(&settings.state.join("keys"))?;

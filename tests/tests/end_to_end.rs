@@ -13,8 +13,6 @@ mod damage;
 mod demo;
 #[path = "end_to_end/elsewhere.rs"]
 mod elsewhere;
-#[path = "end_to_end/failures.rs"]
-mod failures;
 #[path = "end_to_end/ledger.rs"]
 mod ledger;
 #[path = "end_to_end/registry.rs"]

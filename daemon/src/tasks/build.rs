@@ -94,18 +94,13 @@ pub(crate) fn build(service: &Service, images: &BTreeSet<ImageName>) -> Result<(
         if stopped {
             continue;
         }
-        // What failed before and was not tried now is tried when it would have been.
-        let again_ms = match &failure.error {
-            anneal_builder::Error::FailedBefore { again_ms, .. } => *again_ms,
-            _ => now_ms() + 1000 * service.settings.retry_seconds,
-        };
         let error: crate::error::Error = failure.error.into();
         service.record(Event::BuildFailed {
             package: failure.package,
             derivation: failure.derivation,
             summary: error.chain(),
             log: failure.log,
-            retry_after_ms: again_ms,
+            retry_after_ms: now_ms() + 1000 * service.settings.retry_seconds,
         })?;
     }
     assemble_ready(service, images)
