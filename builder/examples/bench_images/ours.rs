@@ -75,8 +75,6 @@ pub(crate) fn assemble(state: &Path, image: &str, round: &str) -> Result<()> {
         jobs: 1,
         threads: std::thread::available_parallelism()?.get(),
         catalog_dir: state.to_owned(),
-        retry_after_ms: 0,
-        now_ms: || 0,
         worker: "bench".to_owned(),
     };
     let fetcher = Fetcher::new(FetchConfig::from_environment());
