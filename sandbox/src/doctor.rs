@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::plan::LANDLOCK_ABI;
-use crate::{CancelToken, Error, Kind, Limits, Outcome, Result, Spec, program, remove_tree, run, surroundings};
+use crate::{CancelToken, Error, Kind, Limits, Outcome, Result, Spec, TemporaryDirectory, program, run, surroundings};
 
 /// How the init program is asked to look around.
 const LOOK: &str = "--look-around";
@@ -139,13 +139,8 @@ pub(crate) fn mend(gap: &str) -> &'static str {
 
 /// What the payload said, by name, and what was not enforced.
 fn look_around() -> Result<(BTreeMap<String, String>, Outcome)> {
-    let failed = |source: std::io::Error| Error::Launch { action: "make a directory", source };
-    // Six of them are what the call puts a name of its own for.
-    let pattern = std::env::temp_dir().join(format!("anneal-check-{}", "X".repeat(6)));
-    let dir = nix::unistd::mkdtemp(&pattern).map_err(|errno| failed(errno.into()))?;
-    let result = look_from(&dir);
-    remove_tree(&dir)?;
-    result
+    let dir = TemporaryDirectory::new("anneal-check-")?;
+    look_from(dir.path())
 }
 
 fn look_from(dir: &Path) -> Result<(BTreeMap<String, String>, Outcome)> {

@@ -115,7 +115,8 @@ pub fn first_id() -> u32 {
 fn free_ids() -> Option<u32> {
     static FREE: OnceLock<Option<u32>> = OnceLock::new();
     *FREE.get_or_init(|| {
-        let files = ["/etc/subuid", "/etc/subgid"].map(|path| read_ranges(path).unwrap_or_default());
+        // What can't be read may give these ids to anybody.
+        let files = [read_ranges("/etc/subuid").ok()?, read_ranges("/etc/subgid").ok()?];
         ranges::free_ids(&files.each_ref().map(String::as_str), FIRST_ID, IDS)
     })
 }

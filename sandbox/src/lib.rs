@@ -26,6 +26,7 @@ mod steward;
 mod subordinate;
 mod surroundings;
 mod sweep;
+mod temporary;
 mod variation;
 mod witness;
 
@@ -44,7 +45,8 @@ pub use remove::remove_tree;
 pub use restore::give_back;
 pub use spec::{HttpProbe, Kind, Limits, Mount, MountSource, Spec, Staging};
 pub use surroundings::{CgroupKind, IdMode, Surroundings};
-pub use sweep::{Swept, sweep};
+pub use sweep::{Swept, sweep, sweep_groups};
+pub use temporary::TemporaryDirectory;
 pub use variation::{Aspect, Variation};
 pub use witness::{Attempt, RefusedAttempt, Trace};
 

@@ -204,10 +204,19 @@ fn same(directory: &Directory, name: &str, file: &File) -> io::Result<bool> {
 
 /// Takes the lowest number of a place; `in_use` says whether a process has the id behind a number.
 fn take_in(directory: Directory, first: u32, in_use: &dyn Fn(u32) -> bool) -> io::Result<Held> {
-    let flags = OFlag::O_RDONLY | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    // a fifo in the place of a file must not be waited for
+    let flags = OFlag::O_RDONLY | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
     for number in first..first + SLOTS {
         let name = number.to_string();
-        let file = File::from(openat(&directory.0, name.as_str(), flags, Mode::S_IRUSR)?);
+        let file = match openat(&directory.0, name.as_str(), flags, Mode::S_IRUSR) {
+            Ok(file) => File::from(file),
+            // somebody has put something else there
+            Err(Errno::ELOOP | Errno::EISDIR | Errno::ENXIO) => continue,
+            Err(errno) => return Err(errno.into()),
+        };
+        if !file.metadata()?.is_file() {
+            continue;
+        }
         let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(file) => file,
             Err((_, Errno::EWOULDBLOCK)) => continue,

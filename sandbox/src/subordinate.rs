@@ -93,11 +93,18 @@ fn make() -> Result<Subordinate, String> {
     Ok(Subordinate { namespace: made?.into(), uids, gids })
 }
 
-/// One of the two files, up to a bound.
+/// One of the two files; lines that are no text say nothing, and one that is not there has none.
 pub(crate) fn read_ranges(path: &str) -> io::Result<String> {
-    let mut text = String::new();
-    File::open(path)?.take(ranges::FILE_BYTES).read_to_string(&mut text)?;
-    Ok(text)
+    let mut bytes = Vec::new();
+    match File::open(path) {
+        Ok(file) => file.take(ranges::FILE_BYTES + 1).read_to_end(&mut bytes)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+        Err(error) => return Err(error),
+    };
+    if bytes.len() as u64 > ranges::FILE_BYTES {
+        return Err(io::Error::other(format!("it is longer than {} bytes", ranges::FILE_BYTES)));
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn range(path: &str, name: Option<&str>, uid: u32) -> Result<IdRange, String> {

@@ -26,7 +26,7 @@ pub struct Swept {
 /// and everything in `dir`, which must hold nothing but directories of runs. To be called before the first run.
 pub fn sweep(dir: &Path) -> Result<Swept> {
     let failed = |path: &Path, source: io::Error| Error::Sweep { path: path.to_path_buf(), source };
-    let groups = cgroup::sweep().map_err(|(path, source)| failed(&path, source))?;
+    let groups = sweep_groups()?;
     let mut swept = Swept { groups, ..Swept::default() };
     let entries = match fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(swept),
@@ -44,6 +44,11 @@ pub fn sweep(dir: &Path) -> Result<Swept> {
         swept.entries += 1;
     }
     Ok(swept)
+}
+
+/// Removes control groups of launchers that are gone, with anything still alive in them; says how many.
+pub fn sweep_groups() -> Result<usize> {
+    cgroup::sweep().map_err(|(path, source)| Error::Sweep { path, source })
 }
 
 /// Mount points strictly beneath a directory, the last mounted first.

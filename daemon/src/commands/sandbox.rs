@@ -152,22 +152,44 @@ fn run_one(args: &RunArgs, output: &Output) -> Result<()> {
         (None, None) => return Err(Error::Input("give --root DIR and a command, or --spec FILE".into())),
     };
     let cancel = cancelled_when_told_to_end()?;
-    // What the command writes is the result; with --json that is the outcome, and what it writes goes beside.
-    let outcome = if output.json {
-        anneal_sandbox::run(&spec, &mut std::io::stderr(), &cancel)?
-    } else {
-        let mut out = std::io::stdout();
-        let outcome = anneal_sandbox::run(&spec, &mut out, &cancel)?;
-        let _ = out.flush();
-        outcome
-    };
+    // What a launcher left that was killed; one without the right to see them leaves them alone.
+    if let Err(error) = anneal_sandbox::sweep_groups() {
+        output.note(&format!("control groups of earlier runs stay: {error}"));
+    }
+    let outcome = run_spec(&spec, &cancel, output)?;
     for gap in &outcome.limits_not_enforced {
         output.note(&format!("not enforced: {gap}"));
     }
+    give_back_outputs(&spec, output)?;
     if output.json {
         output.result(String::new, &outcome)?;
     }
     verdict(&outcome, &spec)
+}
+
+/// Without root a run gives its outputs back by itself; root's daemon reads and removes them, and people want to have them.
+fn give_back_outputs(spec: &Spec, output: &Output) -> Result<()> {
+    let outputs = spec.mounts.iter().filter_map(|mount| match &mount.source {
+        MountSource::Output(path) => Some(path),
+        _ => None,
+    });
+    for path in outputs.filter(|_| nix::unistd::geteuid().is_root()) {
+        for left in anneal_sandbox::give_back(path)? {
+            output.note(&format!("{} has set-id bits, so it stays the payload's", printable(&left)));
+        }
+    }
+    Ok(())
+}
+
+fn run_spec(spec: &Spec, cancel: &CancelToken, output: &Output) -> Result<Outcome> {
+    // What the command writes is the result; with --json that is the outcome, and what it writes goes beside.
+    if output.json {
+        return Ok(anneal_sandbox::run(spec, &mut std::io::stderr(), cancel)?);
+    }
+    let mut out = std::io::stdout();
+    let outcome = anneal_sandbox::run(spec, &mut out, cancel)?;
+    let _ = out.flush();
+    Ok(outcome)
 }
 
 /// What a signal to end this program cancels, so that nothing of the run stays behind.

@@ -1,11 +1,13 @@
 //! Looks at the host paths of a spec before anything starts, and gives output directories to the payload's user.
 
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::{fchown, getegid, geteuid, getgroups};
 
 use crate::{Error, HostFacts, MountSource, Result, Spec, Users};
@@ -14,11 +16,21 @@ use crate::{Error, HostFacts, MountSource, Result, Spec, Users};
 const OTHERS_SEARCH: u32 = 0o001;
 const OTHERS_USE: u32 = 0o005;
 const OTHERS_READ: u32 = 0o004;
+/// How many symbolic links the kernel follows on one way.
+const LINKS: usize = 40;
 
 /// Output directories that belong to the payload's user for a run that may not come to be: with this value they go back to
 /// the owners they had.
 #[derive(Debug, Default)]
-pub(super) struct Given(Vec<(File, u32, u32)>);
+pub(super) struct Given(Vec<Taken>);
+
+/// An output that no other run has meanwhile.
+#[derive(Debug)]
+struct Taken {
+    directory: Flock<File>,
+    /// Who had it, where it was given to the payload's user.
+    owner: Option<(u32, u32)>,
+}
 
 impl Given {
     /// The run has been, so they stay as it left them.
@@ -29,8 +41,10 @@ impl Given {
 
 impl Drop for Given {
     fn drop(&mut self) {
-        for (directory, uid, gid) in &self.0 {
-            if let Err(error) = fchown(directory.as_fd(), Some((*uid).into()), Some((*gid).into())) {
+        // The last one first: one that was taken twice had its true owner the first time.
+        for Taken { directory, owner } in self.0.iter().rev() {
+            let Some((uid, gid)) = *owner else { continue };
+            if let Err(error) = fchown(directory.as_fd(), Some(uid.into()), Some(gid.into())) {
                 tracing::warn!(%error, "an output directory stays with the user of a run that did not come to be");
             }
         }
@@ -120,9 +134,8 @@ fn reachable(field: &str, path: &Path) -> Result<()> {
         return Ok(());
     }
     let groups = getgroups().map_err(|errno| failed(errno.into()))?;
-    let above = path.parent().unwrap_or(path).canonicalize().map_err(failed)?;
-    for dir in above.ancestors() {
-        let found = fs::metadata(dir).map_err(failed)?;
+    for dir in passed(path.parent().unwrap_or(path)).map_err(failed)? {
+        let found = fs::symlink_metadata(&dir).map_err(failed)?;
         let in_group = found.gid() == own.1 || groups.iter().any(|group| group.as_raw() == found.gid());
         let bit = if found.uid() == own.0 {
             OTHERS_SEARCH << 6
@@ -140,6 +153,35 @@ fn reachable(field: &str, path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Every directory that the kernel searches on the way to a directory, this one too; those before a link as well.
+fn passed(to: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut todo: Vec<OsString> = std::path::absolute(to)?.iter().map(OsString::from).collect();
+    todo.reverse();
+    let (mut at, mut passed, mut links) = (PathBuf::from("/"), vec![PathBuf::from("/")], 0);
+    while let Some(name) = todo.pop() {
+        if name == "/" {
+            at = PathBuf::from("/");
+            continue;
+        }
+        if name == ".." {
+            at.pop();
+            continue;
+        }
+        let next = at.join(&name);
+        if fs::symlink_metadata(&next)?.is_symlink() {
+            links += 1;
+            if links > LINKS {
+                return Err(io::Error::other("more symbolic links than the kernel follows"));
+            }
+            todo.extend(fs::read_link(&next)?.iter().rev().filter(|part| *part != ".").map(OsString::from));
+            continue;
+        }
+        at = next;
+        passed.push(at.clone());
+    }
+    Ok(passed)
+}
+
 /// An output directory: real, out of reach of other users, and the payload's own.
 fn output(field: &str, path: &Path, host: &HostFacts, given: &mut Given) -> Result<()> {
     let expected = "a directory that is there and no symbolic link";
@@ -155,11 +197,17 @@ fn output(field: &str, path: &Path, host: &HostFacts, given: &mut Given) -> Resu
         return Err(Error::OutputExposed { field: field.to_owned(), path: path.to_path_buf() });
     }
     reachable(field, path)?;
+    let directory = Flock::lock(directory, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
+        let expected = "an output that no other run, and no other mount of this one, writes to";
+        wrong(field, path, expected, errno.into())
+    })?;
+    let mut owner = None;
     if host.users == Users::Own {
         let found = directory.metadata().map_err(failed)?;
         let (uid, gid) = (host.outside_uid.into(), host.outside_gid.into());
         fchown(directory.as_fd(), Some(uid), Some(gid)).map_err(|errno| failed(errno.into()))?;
-        given.0.push((directory, found.uid(), found.gid()));
+        owner = Some((found.uid(), found.gid()));
     }
+    given.0.push(Taken { directory, owner });
     Ok(())
 }

@@ -25,6 +25,8 @@ use crate::{
 
 /// How often cancellation and memory are looked at; also how late either may be noticed.
 const TICK: Duration = Duration::from_millis(50);
+/// With it a run ends within two seconds of its wall time.
+const LAST_LOOK: Duration = Duration::from_millis(1500);
 /// Bytes read from the log at once.
 const CHUNK: usize = 64 << 10;
 
@@ -338,6 +340,11 @@ impl<'a> Watch<'a> {
         Ok(())
     }
 
+    /// How long the last look at the outputs may take: what is left of the wall time, and no less than a moment.
+    fn left_for_outputs(&self) -> Duration {
+        (self.started + self.spec.limits.wall).saturating_duration_since(Instant::now()).max(LAST_LOOK)
+    }
+
     fn conclude(mut self, now: u64, how: String) -> Result<Seen> {
         if let Some(source) = self.log_error {
             return Err(Error::Log { source });
@@ -350,7 +357,7 @@ impl<'a> Watch<'a> {
             return Err(Error::Control { reason: "the payload was executed and nobody said what holds it".to_owned() });
         }
         let over_memory = self.group.out_of_memory();
-        let over_outputs = match self.stopped.is_none().then(|| self.outputs.look_at_all(self.spec.limits.wall)) {
+        let over_outputs = match self.stopped.is_none().then(|| self.outputs.look_at_all(self.left_for_outputs())) {
             None | Some(Last::Within) => None,
             Some(Last::Over) => Some(Ended::OutputLimit),
             Some(Last::Unfinished) => {

@@ -71,6 +71,10 @@ fn whoever_tidies_up_finds_a_locked_directory_and_a_file_that_is_new() {
 
 #[test]
 fn where_every_number_is_taken_there_is_no_run_and_no_number_from_elsewhere() {
+    // two descriptors each
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
     let (_dir, place) = place();
     let all: Vec<Held> = (0..SLOTS).map(|_| take(&place, &nobody)).collect();
     let refused = take_in(directory_of_ours(&place).unwrap(), 0, &nobody).unwrap_err();

@@ -139,6 +139,54 @@ fn an_output_is_its_owners_again_where_the_run_did_not_come_to_be() {
 }
 
 #[test]
+fn an_output_that_a_run_writes_to_is_no_other_runs_at_the_same_time() {
+    needs_sandbox!();
+    let mut bench = Bench::new();
+    let out = bench.output("/out");
+    let before = std::fs::metadata(&out).unwrap();
+    let refused = |bench: &Bench, field: &str| {
+        let error = bench.run(&["true"]).unwrap_err().to_string();
+        assert!(error.contains(field) && error.contains("no other run"), "{error}");
+    };
+    bench.mount("/again", MountSource::Output(out.clone()));
+    refused(&bench, "mounts[2].source");
+    let after = std::fs::metadata(&out).unwrap();
+    assert_eq!((after.uid(), after.gid()), (before.uid(), before.gid()));
+    bench.spec.mounts.pop();
+    std::thread::scope(|scope| {
+        let mut first = bench.spec.clone();
+        first.argv = ["/payload", "walls", "show-and-wait", "/proc/self/uid_map", "2"].map(str::to_owned).to_vec();
+        let run = scope.spawn(move || anneal_sandbox::run(&first, &mut Vec::new(), &Default::default()).unwrap());
+        crate::crash::wait_for("the first run to have its output", || {
+            nix::fcntl::Flock::lock(std::fs::File::open(&out).unwrap(), nix::fcntl::FlockArg::LockSharedNonblock)
+                .is_err()
+        });
+        refused(&bench, "mounts[1].source");
+        assert!(run.join().unwrap().succeeded(), "the first run goes on as if nothing had been");
+    });
+    assert!(bench.run(&["true"]).unwrap().0.succeeded(), "and after it the output is free");
+}
+
+#[test]
+fn a_link_beneath_a_closed_directory_of_another_user_is_no_way_for_root() {
+    needs_sandbox!();
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let mut bench = Bench::new();
+    let tree = bench.tree("open", "x", "x");
+    let closed = bench.tree("closed", "y", "y");
+    std::os::unix::fs::symlink(tree.parent().unwrap(), closed.join("link")).unwrap();
+    std::os::unix::fs::chown(&closed, Some(65534), Some(65534)).unwrap();
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o700)).unwrap();
+    bench.mount("/x", MountSource::Trees(vec![closed.join("link").join(tree.file_name().unwrap())]));
+    let error = bench.run(&["true"]).unwrap_err();
+    assert!(error.to_string().contains("mounts[1].source[0]"), "{error}");
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains("closed belongs to user 65534"), "{cause}");
+}
+
+#[test]
 fn a_missing_tree_a_linked_output_and_a_missing_program_are_named() {
     needs_sandbox!();
     let mut bench = Bench::new();

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use anneal_sandbox::Spec;
+use anneal_sandbox::{Spec, TemporaryDirectory};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use serde_json::json;
 
@@ -22,7 +22,7 @@ const MIB: u64 = 1 << 20;
 /// `closed` only by the one who runs the suite, as outputs must be.
 #[derive(Debug)]
 pub struct Stage {
-    dir: tempfile::TempDir,
+    dir: TemporaryDirectory,
     leak: Option<File>,
 }
 
@@ -40,7 +40,7 @@ fn failed(source: io::Error) -> Error {
 impl Stage {
     /// Makes everything anew.
     pub fn new(probe: &Probe) -> Result<Self> {
-        let dir = tempfile::Builder::new().prefix("anneal-attack-").tempdir().map_err(failed)?;
+        let dir = TemporaryDirectory::new("anneal-attack-")?;
         let mut stage = Self { dir, leak: None };
         stage.fill().map_err(failed)?;
         if probe.needs(Need::Leak) {
