@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 
 const NAME: &str = "^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$";
 const OUTPUT: &str = "^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$";
+const REQUIREMENT: &str = "^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?(:[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?)?$";
 const SHA256: &str = "^[0-9a-f]{64}$";
 const DATE: &str = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$";
 const PLACE: &str = "^(https://[^/@]+/.+|path:[^/].*|debian:pool/.+|debian-security:pool/.+|crate:[^/]+/[^/]+|pypi:[^/]+/[^/]+/[^/]+|npm:(@[^/]+/)?[^/]+/[^/]+|git[+]https://.+@([0-9a-f]{40}|[0-9a-f]{64}))$";
@@ -57,7 +58,11 @@ const PACKAGE: &[Words] = &[
     ),
     ("release.source.places", "Where the file may be found.", Some(PLACE)),
     ("build", "How it is built.", None),
-    ("build.requires", "Packages mounted at /sysroot, with what they need to run.", Some(NAME)),
+    (
+        "build.requires",
+        "Packages mounted at /sysroot, with what they need to run; `name:output` adds an output beside out and dev.",
+        Some(REQUIREMENT),
+    ),
     ("build.cpus", "How many CPUs the build is shown; part of its identity. Default: 2.", None),
     ("build.timeout-minutes", "After how many minutes it is stopped. Default: 30.", None),
     ("build.memory-mib", "How much memory it may use. Default: 2048.", None),

@@ -37,6 +37,8 @@ const BEYOND_A_SCHEMA: &[&str] = &[
     "source-file-used-twice",
     "reserved-variable",
     "unknown-build-requirement",
+    "unknown-output",
+    "output-of-an-unknown-package",
     "unknown-runtime-requirement",
     "unknown-test-requirement",
     "cycle",
