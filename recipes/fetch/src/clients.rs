@@ -7,13 +7,17 @@
 mod apt;
 mod apt_lock;
 mod cargo;
+mod git;
 mod npm;
 mod pip;
 mod run;
 
 pub use apt_lock::lock_build_root;
 
-use crate::{FetchConfig, fetcher::Unavailable};
+use crate::{
+    FetchConfig,
+    fetcher::{Expected, Unavailable},
+};
 use anneal_recipe::Place;
 use std::{path::PathBuf, sync::OnceLock};
 
@@ -32,19 +36,22 @@ pub(crate) struct Known {
     archives: OnceLock<Vec<apt::Archive>>,
 }
 
-/// Asks the client of a coordinate for its file, which has `bytes` bytes.
+/// Asks the client of a coordinate for its file.
 pub(crate) fn download(
     config: &FetchConfig,
     known: &Known,
     place: &Place,
-    (sha256, bytes): (&str, u64),
+    expected: Expected,
 ) -> Result<Downloaded, Unavailable> {
+    let (sha256, bytes) = (expected.sha256.map(|digest| digest.hex()), expected.bytes);
+    let sha256 = sha256.as_deref();
     match place {
         Place::Debian { pool } => apt::download(config, &known.archives, (pool, false), sha256, bytes),
         Place::DebianSecurity { pool } => apt::download(config, &known.archives, (pool, true), sha256, bytes),
-        Place::Crate { name, version } => cargo::download(config, name, version, bytes),
+        Place::Crate { name, version } => cargo::download(config, name, version, (sha256.is_some(), bytes)),
         Place::Pypi { name, version, file } => pip::download(config, (name, version, file), sha256, bytes),
         Place::Npm { name, version } => npm::download(config, name, version, bytes),
+        Place::Git { url, commit } => git::download(config, url, commit, bytes),
         other => Err(Unavailable::new(format!("no client resolves `{}`", other.scheme()))),
     }
 }

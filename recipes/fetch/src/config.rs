@@ -71,6 +71,8 @@ pub struct Clients {
     pub python: PathBuf,
     /// Downloads npm packages.
     pub npm: PathBuf,
+    /// Downloads commits.
+    pub git: PathBuf,
 }
 
 impl Default for Clients {
@@ -82,6 +84,7 @@ impl Default for Clients {
             cargo: "cargo".into(),
             python: "python3".into(),
             npm: "npm".into(),
+            git: "git".into(),
         }
     }
 }

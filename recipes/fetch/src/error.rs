@@ -39,6 +39,12 @@ pub enum Error {
         /// Every place that was asked.
         attempts: Vec<Attempt>,
     },
+    /// A place that was believed had nothing.
+    #[error("nothing was fetched:\n{}name a place that has the file, or set a mirror", lines(attempts))]
+    NothingThere {
+        /// What was asked.
+        attempts: Vec<Attempt>,
+    },
     /// The source is larger than anything Anneal fetches.
     #[error("source {sha256} is listed with {bytes} bytes: expected at most {limit}; check `bytes` in its recipe")]
     TooLarge {

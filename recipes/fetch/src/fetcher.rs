@@ -3,6 +3,8 @@
 //! Places are asked in turn: files of the catalogue, then coordinates through a mirror or the machine's own
 //! client, then addresses. What comes is kept in a nameless file until its size and digest are right;
 //! only then does the caller see a byte of it, so a wrong or half file leaves nothing behind.
+//!
+//! [`Fetcher::measure`] is for whoever writes a recipe and has no digest yet: it believes the one place that it is told.
 
 use crate::{
     Error, FetchConfig,
@@ -21,6 +23,8 @@ use std::{
 
 /// The largest source.
 pub const MAX_SOURCE_BYTES: u64 = 8 << 30;
+/// The largest source that is taken without its size being known: what a recipe may list.
+pub const MAX_MEASURED_BYTES: u64 = 4 << 30;
 
 /// What is wanted, and where it may be.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +52,26 @@ pub struct Fetched {
     pub via: Option<String>,
 }
 
+/// What a place had, of which nothing was known before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Measured {
+    /// Its digest.
+    pub sha256: BlobDigest,
+    /// Its size.
+    pub bytes: u64,
+    /// What the place was resolved to: a mirror's address or a client's name.
+    pub via: Option<String>,
+}
+
+/// What is known of a file before it is there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Expected {
+    /// Its digest; none: whatever the place has is taken.
+    pub(crate) sha256: Option<BlobDigest>,
+    /// Its size; without a digest, the most that it may have.
+    pub(crate) bytes: u64,
+}
+
 /// Why one place gave nothing.
 #[derive(Debug)]
 pub(crate) struct Unavailable {
@@ -61,8 +85,12 @@ impl Unavailable {
     }
 }
 
-/// A verified file without a name.
-struct Verified(File);
+/// A file without a name that is as expected, with its digest and size.
+struct Verified {
+    file: File,
+    sha256: BlobDigest,
+    bytes: u64,
+}
 
 /// How one reading went wrong.
 enum Unread {
@@ -99,9 +127,10 @@ impl Fetcher {
             return Err(Error::TooLarge { sha256, bytes, limit: MAX_SOURCE_BYTES });
         }
         let mut attempts = Vec::new();
+        let expected = Expected { sha256: Some(sha256), bytes };
         for place in in_turn(places) {
-            match self.ask_place(wanted, place, base, &mut attempts)? {
-                Some((Verified(mut file), via)) => {
+            match self.ask_place(expected, place, base, &mut attempts)? {
+                Some((Verified { mut file, .. }, via)) => {
                     io::copy(&mut file, sink).map_err(|source| Error::Sink { sha256, source })?;
                     tracing::info!(%sha256, bytes, %place, via, "fetched");
                     return Ok(Fetched { place: place.clone(), via });
@@ -112,9 +141,23 @@ impl Fetcher {
         Err(Error::GoneEverywhere { sha256, bytes, attempts })
     }
 
+    /// Writes to `sink` whatever a place has, and says what it is. A recipe that lists the digest pins it from then on.
+    pub fn measure(&self, place: &Place, base: &Path, sink: &mut dyn Write) -> Result<Measured, Error> {
+        let mut attempts = Vec::new();
+        let expected = Expected { sha256: None, bytes: MAX_MEASURED_BYTES };
+        match self.ask_place(expected, place, base, &mut attempts)? {
+            Some((Verified { mut file, sha256, bytes }, via)) => {
+                io::copy(&mut file, sink).map_err(|source| Error::Sink { sha256, source })?;
+                tracing::info!(%sha256, bytes, %place, via, "measured");
+                Ok(Measured { sha256, bytes, via })
+            }
+            None => Err(Error::NothingThere { attempts }),
+        }
+    }
+
     fn ask_place(
         &self,
-        wanted: &Wanted<'_>,
+        expected: Expected,
         place: &Place,
         base: &Path,
         attempts: &mut Vec<Attempt>,
@@ -123,26 +166,26 @@ impl Fetcher {
             attempts.push(Attempt { place: place.to_string(), via, reason });
         };
         match place {
-            Place::Https { url } => match self.ask_address(wanted, &Ask::File(url.clone()))? {
+            Place::Https { url } => match self.ask_address(expected, &Ask::File(url.clone()))? {
                 Ok(file) => return Ok(Some((file, None))),
                 Err(why) => note(None, why.reason),
             },
-            Place::Path { path } => match self.read_file(wanted, &base.join(path))? {
+            Place::Path { path } => match self.read_file(expected, &base.join(path))? {
                 Ok(file) => return Ok(Some((file, None))),
                 Err(why) => note(None, why.reason),
             },
             coordinate => {
                 let mirrors = mirror::kind_of(coordinate).map_or(&[][..], |kind| self.config.mirrors_of(kind));
                 for base in mirrors {
-                    let Some(ask) = mirror::ask(base, coordinate, &wanted.sha256.hex()) else { continue };
+                    let Some(ask) = mirror::ask(base, coordinate, expected.sha256.as_ref()) else { continue };
                     let via = Some(without_secret(base));
-                    match self.ask_address(wanted, &ask)? {
+                    match self.ask_address(expected, &ask)? {
                         Ok(file) => return Ok(Some((file, via))),
                         Err(why) => note(via, why.reason),
                     }
                 }
                 if mirrors.is_empty() {
-                    match self.ask_client(wanted, coordinate)? {
+                    match self.ask_client(expected, coordinate)? {
                         Ok((file, via)) => return Ok(Some((file, Some(via)))),
                         Err(why) => note(why.via, why.reason),
                     }
@@ -152,19 +195,21 @@ impl Fetcher {
         Ok(None)
     }
 
-    fn ask_client(&self, wanted: &Wanted<'_>, place: &Place) -> Result<Result<(Verified, String), Unavailable>, Error> {
-        let what = (wanted.sha256.hex(), wanted.bytes);
-        let left = match clients::download(&self.config, &self.known, place, (&what.0, what.1)) {
+    fn ask_client(&self, expected: Expected, place: &Place) -> Result<Result<(Verified, String), Unavailable>, Error> {
+        let left = match clients::download(&self.config, &self.known, place, expected) {
             Ok(left) => left,
             Err(why) => return Ok(Err(why)),
         };
         let via = left.via.clone();
-        Ok(self.read_file(wanted, &left.path)?.map(|f| (f, via)).map_err(|e| Unavailable { via: Some(left.via), ..e }))
+        Ok(self
+            .read_file(expected, &left.path)?
+            .map(|f| (f, via))
+            .map_err(|e| Unavailable { via: Some(left.via), ..e }))
     }
 
-    fn read_file(&self, wanted: &Wanted<'_>, path: &Path) -> Result<Result<Verified, Unavailable>, Error> {
+    fn read_file(&self, expected: Expected, path: &Path) -> Result<Result<Verified, Unavailable>, Error> {
         let read = match File::open(path) {
-            Ok(file) if file.metadata().is_ok_and(|m| m.is_file()) => self.keep(wanted, Box::new(file)),
+            Ok(file) if file.metadata().is_ok_and(|m| m.is_file()) => self.keep(expected, Box::new(file)),
             Ok(_) => return Ok(Err(Unavailable::new("it is not a file".to_owned()))),
             Err(error) => return Ok(Err(Unavailable::new(error.to_string()))),
         };
@@ -176,14 +221,14 @@ impl Fetcher {
     }
 
     /// Reads an address, again after a pause if the fault may pass.
-    fn ask_address(&self, wanted: &Wanted<'_>, ask: &Ask) -> Result<Result<Verified, Unavailable>, Error> {
+    fn ask_address(&self, expected: Expected, ask: &Ask) -> Result<Result<Verified, Unavailable>, Error> {
         let mut pauses = self.config.pauses.iter();
         loop {
             let opened = match ask {
                 Ask::File(address) => self.http.open(address),
                 Ask::Page { address, file } => self.link(address, file).and_then(|found| self.http.open(&found)),
             };
-            let (why, may_pass) = match opened.map(|reader| self.keep(wanted, reader)) {
+            let (why, may_pass) = match opened.map(|reader| self.keep(expected, reader)) {
                 Ok(Ok(file)) => return Ok(Ok(file)),
                 Ok(Err(Unread::Keeping(source))) => return Err(self.no_room(source)),
                 Ok(Err(Unread::Reading { reason, may_pass })) => (Unavailable::new(reason), may_pass),
@@ -207,11 +252,11 @@ impl Fetcher {
             .ok_or_else(|| failed(format!("its index page has no link to `{file}`"), false))
     }
 
-    /// Keeps a stream in a nameless file if it has the wanted size and digest.
-    fn keep(&self, wanted: &Wanted<'_>, reader: Box<dyn Read>) -> Result<Verified, Unread> {
+    /// Keeps a stream in a nameless file if it has the expected size and digest.
+    fn keep(&self, expected: Expected, reader: Box<dyn Read>) -> Result<Verified, Unread> {
         let reading = |reason, may_pass| Unread::Reading { reason, may_pass };
         let mut file = tempfile::tempfile_in(&self.config.spool).map_err(Unread::Keeping)?;
-        let mut reader = reader.take(wanted.bytes.saturating_add(1));
+        let mut reader = reader.take(expected.bytes.saturating_add(1));
         let mut hasher = BlobHasher::new();
         let mut buffer = vec![0; 128 << 10];
         loop {
@@ -226,17 +271,20 @@ impl Fetcher {
             file.write_all(chunk).map_err(Unread::Keeping)?;
         }
         let (found, bytes) = hasher.finish();
-        if bytes > wanted.bytes {
-            return Err(reading(format!("it has more than the {} bytes listed", wanted.bytes), false));
-        }
-        if bytes < wanted.bytes {
-            return Err(reading(format!("it has {bytes} bytes: expected {}", wanted.bytes), false));
-        }
-        if found != wanted.sha256 {
-            return Err(reading(format!("it hashes to {found}"), false));
+        let most = expected.bytes;
+        match expected.sha256 {
+            None if bytes > most => {
+                return Err(reading(format!("it has more than the {most} bytes of a source"), false));
+            }
+            None if bytes == 0 => return Err(reading("it is empty".to_owned(), false)),
+            None => {}
+            Some(_) if bytes > most => return Err(reading(format!("it has more than the {most} bytes listed"), false)),
+            Some(_) if bytes < most => return Err(reading(format!("it has {bytes} bytes: expected {most}"), false)),
+            Some(sha256) if found != sha256 => return Err(reading(format!("it hashes to {found}"), false)),
+            Some(_) => {}
         }
         file.seek(SeekFrom::Start(0)).map_err(Unread::Keeping)?;
-        Ok(Verified(file))
+        Ok(Verified { file, sha256: found, bytes })
     }
 
     fn no_room(&self, source: io::Error) -> Error {
@@ -249,11 +297,13 @@ fn in_turn(places: &[Place]) -> Vec<&Place> {
     let mut places: Vec<&Place> = places.iter().collect();
     places.sort_by_key(|place| match place {
         Place::Path { .. } => 0,
-        Place::Https { .. } => 2,
+        Place::Https { .. } | Place::Git { .. } => 2,
         _ => 1,
     });
     places
 }
 
+#[cfg(test)]
+mod measured;
 #[cfg(test)]
 mod tests;

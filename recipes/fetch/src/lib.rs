@@ -2,7 +2,7 @@
 //!
 //! A source has a digest and places; [`Fetcher`] asks the places in turn and hands over only bytes
 //! that have the digest. A registry's coordinate is resolved through a mirror that was set, or through
-//! the client that the machine is set up with: apt, cargo, pip, npm. No host is named here.
+//! the client that the machine is set up with: apt, cargo, git, pip, npm. No host is named here.
 //!
 //! A build root is a [`BuildRootLock`] of distribution packages by digest, unpacked without any
 //! package's scripts by [`assemble_build_root`]. [`lock_build_root`] makes such a lock through apt.
@@ -19,6 +19,7 @@ mod fetcher;
 mod fixture;
 mod http;
 mod lock;
+mod look;
 mod mirror;
 mod netrc;
 mod unpack;
@@ -27,6 +28,7 @@ pub use build_root::{BUILD_ROOT_PACKAGES, OpenPackage, assemble_build_root};
 pub use clients::lock_build_root;
 pub use config::{Clients, CoordinateKind, FetchConfig};
 pub use error::{Attempt, Error};
-pub use fetcher::{Fetched, Fetcher, MAX_SOURCE_BYTES, Wanted};
+pub use fetcher::{Fetched, Fetcher, MAX_MEASURED_BYTES, MAX_SOURCE_BYTES, Measured, Wanted};
 pub use lock::{BuildRootLock, LockedPackage, MAX_LOCK_BYTES, MAX_PACKAGE_BYTES, MAX_PACKAGES};
+pub use look::{look_into, texts_in};
 pub use unpack::{MAX_ENTRIES, MAX_PATH_BYTES, MAX_UNPACKED_BYTES, Unpacked, unpack_deb};

@@ -8,6 +8,7 @@
 //! | npm | a registry | `BASE/NAME/-/NAME-VERSION.tgz` |
 
 use crate::CoordinateKind;
+use anneal_content::BlobDigest;
 use anneal_recipe::Place;
 
 /// The largest page of a simple index.
@@ -32,14 +33,17 @@ pub(crate) fn kind_of(place: &Place) -> Option<CoordinateKind> {
     CoordinateKind::ALL.into_iter().find(|kind| kind.as_str() == place.scheme())
 }
 
-/// What to ask a mirror for a coordinate.
-pub(crate) fn ask(base: &str, place: &Place, sha256: &str) -> Option<Ask> {
+/// What to ask a mirror for a coordinate. A mirror that is asked by digest can't be asked without one.
+pub(crate) fn ask(base: &str, place: &Place, sha256: Option<&BlobDigest>) -> Option<Ask> {
     let base = base.trim_end_matches('/');
     match place {
         Place::Debian { pool } | Place::DebianSecurity { pool } => Some(Ask::File(format!("{base}/{pool}"))),
-        Place::Crate { name, version } if base.contains('{') => Some(Ask::File(
-            base.replace("{crate}", name).replace("{version}", version).replace("{sha256-checksum}", sha256),
-        )),
+        Place::Crate { name, version } if base.contains('{') => {
+            let named = base.replace("{crate}", name).replace("{version}", version);
+            let digest = sha256.map(BlobDigest::hex);
+            let address = digest.map(|digest| named.replace("{sha256-checksum}", &digest));
+            address.or_else(|| Some(named).filter(|named| !named.contains('{'))).map(Ask::File)
+        }
         Place::Crate { name, version } => Some(Ask::File(format!("{base}/{name}/{version}/download"))),
         Place::Npm { name, version } => {
             let short = name.rsplit('/').next().unwrap_or(name);
@@ -102,7 +106,7 @@ mod tests {
     use super::*;
 
     fn asked(base: &str, place: &str) -> String {
-        match ask(base, &place.parse().unwrap(), "ab").unwrap() {
+        match ask(base, &place.parse().unwrap(), Some(&BlobDigest::of(b""))).unwrap() {
             Ask::File(address) => address,
             Ask::Page { address, file } => format!("{address} -> {file}"),
         }
@@ -119,9 +123,20 @@ mod tests {
     }
 
     #[test]
+    fn a_mirror_that_is_asked_by_digest_is_not_asked_without_one() {
+        let place = "crate:a/1.0.0".parse().unwrap();
+        let by_digest = "https://m.example/{crate}/{sha256-checksum}";
+        assert_eq!(ask(by_digest, &place, None), None);
+        let digest = BlobDigest::of(b"a");
+        assert_eq!(asked(by_digest, "crate:a/1.0.0"), format!("https://m.example/a/{}", BlobDigest::of(b"").hex()));
+        assert!(ask("https://m.example/{crate}", &place, None).is_some());
+        assert!(ask(by_digest, &place, Some(&digest)).is_some());
+    }
+
+    #[test]
     fn an_address_and_a_path_are_on_no_mirror() {
         for place in ["https://a.example/f", "path:vendor/f"] {
-            assert_eq!(ask("https://m.example", &place.parse().unwrap(), "ab"), None);
+            assert_eq!(ask("https://m.example", &place.parse().unwrap(), None), None);
             assert_eq!(kind_of(&place.parse().unwrap()), None);
         }
     }

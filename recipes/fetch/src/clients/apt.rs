@@ -46,7 +46,7 @@ pub(super) fn download(
     config: &FetchConfig,
     known: &OnceLock<Vec<Archive>>,
     (pool, security): (&str, bool),
-    sha256: &str,
+    sha256: Option<&str>,
     limit: u64,
 ) -> Result<Downloaded, Unavailable> {
     let kind = if security { CoordinateKind::DebianSecurity } else { CoordinateKind::Debian };
@@ -64,8 +64,10 @@ pub(super) fn download(
     for archive in archives.iter().filter(|a| a.security == security) {
         let path = keep.path().join(FILE);
         let run = client(config, &config.clients.apt_helper, keep.path(), limit, &instead);
-        let (address, hash) = (format!("{}/{pool}", archive.address), format!("SHA256:{sha256}"));
-        match run.answer(["-q=2", "download-file", &address, &path.to_string_lossy(), &hash], &[]) {
+        let (address, hash) = (format!("{}/{pool}", archive.address), sha256.map(|digest| format!("SHA256:{digest}")));
+        let file = path.to_string_lossy();
+        let arguments = ["-q=2", "download-file", &address, &file];
+        match run.answer(arguments.into_iter().chain(hash.as_deref()), &[]) {
             Ok(_) => return Ok(Downloaded { path, via: VIA.to_owned(), _keep: Some(keep) }),
             Err(reason) => reasons.push(reason.reason),
         }

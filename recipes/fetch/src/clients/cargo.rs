@@ -15,7 +15,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub(super) fn download(config: &FetchConfig, name: &str, version: &str, limit: u64) -> Result<Downloaded, Unavailable> {
+pub(super) fn download(
+    config: &FetchConfig,
+    name: &str,
+    version: &str,
+    (exact, limit): (bool, u64),
+) -> Result<Downloaded, Unavailable> {
     let own = directory(&config.spool)?;
     let (home, keep) = match &config.cargo_home {
         Some(home) => (home.clone(), None),
@@ -23,7 +28,7 @@ pub(super) fn download(config: &FetchConfig, name: &str, version: &str, limit: u
     };
     fs::create_dir_all(&home).map_err(|e| Unavailable::new(format!("no home for cargo in {}: {e}", home.display())))?;
     let via = "cargo".to_owned();
-    if let Some(path) = cached(&home, name, version, limit) {
+    if let Some(path) = cached(&home, name, version, (exact, limit)) {
         return Ok(Downloaded { path, via, _keep: keep });
     }
     let output = directory(&config.spool)?;
@@ -38,7 +43,7 @@ pub(super) fn download(config: &FetchConfig, name: &str, version: &str, limit: u
     let spec = format!("{name}@{version}");
     run.answer(["info", "--quiet", "--color", "never", &spec], &[("CARGO_HOME", &home.to_string_lossy())])
         .map_err(|e| Unavailable { via: Some(via.clone()), ..e })?;
-    match cached(&home, name, version, limit) {
+    match cached(&home, name, version, (exact, limit)) {
         Some(path) => Ok(Downloaded { path, via, _keep: keep }),
         None => Err(Unavailable {
             via: Some(via),
@@ -50,11 +55,11 @@ pub(super) fn download(config: &FetchConfig, name: &str, version: &str, limit: u
     }
 }
 
-/// The crate's file in any of cargo's caches, if one has the right size.
-fn cached(home: &Path, name: &str, version: &str, bytes: u64) -> Option<PathBuf> {
+/// The crate's file in any of cargo's caches, if one has the right size, where that is known.
+fn cached(home: &Path, name: &str, version: &str, (exact, bytes): (bool, u64)) -> Option<PathBuf> {
     let file = format!("{name}-{version}.crate");
     let caches = fs::read_dir(home.join("registry/cache")).ok()?;
     let mut found: Vec<PathBuf> = caches.flatten().map(|cache| cache.path().join(&file)).collect();
     found.sort();
-    found.into_iter().find(|path| fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() == bytes))
+    found.into_iter().find(|path| fs::metadata(path).is_ok_and(|m| m.is_file() && (m.len() == bytes || !exact)))
 }

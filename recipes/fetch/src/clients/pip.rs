@@ -1,6 +1,6 @@
 //! `pypi:` through pip, for wheels.
 //!
-//! pip is given the file's digest and takes no other file. To download a source archive pip runs the
+//! pip is given the file's digest, where it is known, and takes no other file. To download a source archive pip runs the
 //! archive's own build script; that is recipe code outside a sandbox, so it is refused, and a mirror
 //! or an address has to be named instead.
 
@@ -14,7 +14,7 @@ use std::fs;
 pub(super) fn download(
     config: &FetchConfig,
     (name, version, file): (&str, &str, &str),
-    sha256: &str,
+    sha256: Option<&str>,
     limit: u64,
 ) -> Result<Downloaded, Unavailable> {
     let via = || Some("pip".to_owned());
@@ -25,7 +25,8 @@ pub(super) fn download(
     };
     let keep = directory(&config.spool)?;
     let wanted = keep.path().join("wanted.txt");
-    fs::write(&wanted, format!("{name}=={version} --hash=sha256:{sha256}\n"))
+    let hash = sha256.map(|digest| format!(" --hash=sha256:{digest}")).unwrap_or_default();
+    fs::write(&wanted, format!("{name}=={version}{hash}\n"))
         .map_err(|e| Unavailable::new(format!("cannot write {}: {e}", wanted.display())))?;
     let run = Run {
         program: &config.clients.python,
@@ -36,9 +37,10 @@ pub(super) fn download(
         patience: config.patience,
     };
     let mut arguments: Vec<&str> = "-m pip download --quiet --no-input --no-deps --no-cache-dir \
-        --only-binary=:all: --require-hashes --dest . --requirement wanted.txt"
+        --only-binary=:all: --dest . --requirement wanted.txt"
         .split_whitespace()
         .collect();
+    arguments.extend(sha256.map(|_| "--require-hashes"));
     for (option, value) in &tags {
         arguments.extend([*option, value.as_str()]);
     }

@@ -131,21 +131,20 @@ impl Run<'_> {
     }
 }
 
-/// The bytes of all files directly in a directory and one level down.
+/// How deep beneath a client's directory files are counted; git's packs are three levels down.
+const DEPTH_MAX: u32 = 4;
+
+/// The bytes of all files in a directory and some levels down. A link is counted as one, and not followed.
 fn filled(dir: &Path) -> u64 {
-    let sizes = |dir: &Path| -> (u64, Vec<std::path::PathBuf>) {
-        let (mut bytes, mut deeper) = (0u64, Vec::new());
-        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-            match entry.metadata() {
-                Ok(found) if found.is_dir() => deeper.push(entry.path()),
-                Ok(found) => bytes = bytes.saturating_add(found.len()),
-                Err(_) => {}
-            }
-        }
-        (bytes, deeper)
-    };
-    let (bytes, deeper) = sizes(dir);
-    deeper.iter().fold(bytes, |total, dir| total.saturating_add(sizes(dir).0))
+    fn beneath(dir: &Path, depth: u32) -> u64 {
+        let size = |entry: fs::DirEntry| match entry.metadata() {
+            Ok(found) if found.is_dir() && depth > 0 => beneath(&entry.path(), depth - 1),
+            Ok(found) if !found.is_dir() => found.len(),
+            _ => 0,
+        };
+        fs::read_dir(dir).into_iter().flatten().flatten().map(size).fold(0, u64::saturating_add)
+    }
+    beneath(dir, DEPTH_MAX)
 }
 
 fn read_start(path: &Path) -> String {

@@ -12,13 +12,13 @@ use std::{
 
 const CONTENT: &[u8] = b"the bytes that are wanted";
 
-struct Bench {
-    dir: tempfile::TempDir,
-    config: FetchConfig,
+pub(super) struct Bench {
+    pub(super) dir: tempfile::TempDir,
+    pub(super) config: FetchConfig,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let absent = dir.path().join("absent");
         let clients = crate::Clients {
@@ -28,6 +28,7 @@ impl Bench {
             cargo: absent.join("cargo"),
             python: absent.join("python3"),
             npm: absent.join("npm"),
+            git: absent.join("git"),
         };
         let spool = dir.path().join("spool");
         fs::create_dir(&spool).unwrap();
@@ -40,7 +41,7 @@ impl Bench {
 
     /// A client that is a script. Another process writes it: a file open for writing here could not be run
     /// while another test starts a process.
-    fn client(&self, name: &str, script: &str) -> std::path::PathBuf {
+    pub(super) fn client(&self, name: &str, script: &str) -> std::path::PathBuf {
         let path = self.dir.path().join(name);
         let write = "printf '#!/bin/sh\n%s\n' \"$2\" > \"$1\" && chmod 755 \"$1\"";
         let mut command = std::process::Command::new("sh");
@@ -66,7 +67,7 @@ impl Bench {
 }
 
 /// A server of canned answers, which notes the requests it gets.
-fn server(answers: Vec<Vec<u8>>) -> (String, Arc<Mutex<Vec<String>>>) {
+pub(super) fn server(answers: Vec<Vec<u8>>) -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let seen = Arc::new(Mutex::new(Vec::new()));
@@ -86,7 +87,7 @@ fn request(stream: &TcpStream) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-fn answer(status: &str, body: &[u8]) -> Vec<u8> {
+pub(super) fn answer(status: &str, body: &[u8]) -> Vec<u8> {
     let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
     [head.as_bytes(), body].concat()
 }
