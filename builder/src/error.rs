@@ -10,7 +10,10 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A build failed by itself.
-    #[error("{package} does not build: {ended}\n{tail}the whole log: anneal log {log}")]
+    #[error(
+        "{package} does not build: {ended}\n{tail}the whole log: anneal log {log}\n\
+         again, with a shell where it fails: anneal recipe shell {package} --keep-failed"
+    )]
     BuildFailed {
         /// The package.
         package: PackageName,
@@ -20,6 +23,14 @@ pub enum Error {
         tail: String,
         /// The whole log.
         log: BlobDigest,
+    },
+    /// A shell was asked for where something that the build needs is not there yet.
+    #[error("{package} needs {needs}, which is not built here; `anneal build` builds what images ask for")]
+    NotBuilt {
+        /// The package.
+        package: PackageName,
+        /// What it needs.
+        needs: PackageName,
     },
     /// A build was stopped because the daemon stops.
     #[error("the build of {package} was cancelled")]

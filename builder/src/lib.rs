@@ -21,12 +21,14 @@ mod error;
 mod evidence;
 mod examine;
 mod execute;
+mod failing_step;
 mod layout;
 mod progress;
 mod realise;
 mod retain;
 mod run_image;
 mod script;
+mod shell;
 mod sources;
 mod staging;
 mod testing;
@@ -43,6 +45,7 @@ pub use layout::{LayoutImage, read_layout, unpack_layers, write_layout};
 pub use progress::{Phase, Progress, Ran};
 pub use retain::{RECORDS, source_roots};
 pub use run_image::{ImageRun, run_image};
+pub use shell::{Shell, ShellStart};
 
 /// The version of what a build can see; a change of it re-keys every build.
 pub const SANDBOX_PROFILE: u32 = 2;

@@ -7,6 +7,7 @@
 use crate::{
     Builder, Error, Phase, Progress, Ran, Realised, Result,
     error::io,
+    failing_step::FailingStep,
     script,
     staging::{Allowance, Stage, variation},
 };
@@ -157,13 +158,13 @@ impl Builder {
         match outcome.ended {
             Ended::Exited(0) => {}
             Ended::Cancelled => return Err(Error::Cancelled { package: recipe.name.clone() }),
-            ended => return Err(build_failed(&recipe.name, ended.to_string(), &tail, log)),
+            ended => return Err(build_failed(&recipe.name, tail.step.tell(&ended.to_string()), &tail, log)),
         }
         let classify = |path: &_, is_symlink| anneal_recipe::split_outputs(recipe, path, is_symlink);
         let outputs = self
             .store
             .ingest_split(&place.out, &output_rules(), &classify)
-            .map_err(|e| build_failed(&recipe.name, e.to_string(), &tail, log))?;
+            .map_err(|e| build_failed(&recipe.name, format!("after its last step: {e}"), &tail, log))?;
         let result = ActionResult {
             outputs,
             log,
@@ -235,6 +236,15 @@ impl WorkPlace {
         std::fs::create_dir(&place.out).map_err(io("create", &place.out))?;
         Ok(place)
     }
+
+    /// A second directory that a payload may write to.
+    pub(crate) fn input(&self) -> Result<PathBuf> {
+        let dir = self.dir.join("input");
+        match std::fs::create_dir(&dir) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(io("create", &dir)(error)),
+            _ => Ok(dir),
+        }
+    }
 }
 
 impl Drop for WorkPlace {
@@ -248,6 +258,7 @@ impl Drop for WorkPlace {
 /// Keeps the last lines of a log for the error message.
 #[derive(Default)]
 pub(crate) struct Tail {
+    step: FailingStep,
     bytes: std::collections::VecDeque<u8>,
 }
 
@@ -268,6 +279,7 @@ impl Tail {
 
 impl std::io::Write for Tail {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.step.see(bytes);
         self.bytes.extend(bytes);
         let excess = self.bytes.len().saturating_sub(TAIL_LINES * TAIL_LINE_CHARS);
         self.bytes.drain(..excess);

@@ -3,6 +3,7 @@
 //! Sources are unpacked inside the sandbox, by the build root's own tools, so that a hostile archive meets nothing but
 //! the sandbox. Each step is a shell of its own and begins in the work directory.
 
+use crate::{failing_step::MARK, shell::ShellStart};
 use anneal_plan::{Action, SourceInput};
 use std::collections::BTreeMap;
 
@@ -59,13 +60,35 @@ pub(crate) fn build_script(action: &Action) -> String {
     script
 }
 
+/// The script of a build that ends in a shell: before the first step, or where a step fails.
+pub(crate) fn shell_script(action: &Action, start: ShellStart, prompts: bool, input: &str) -> String {
+    let workdir = format!("{BUILD}/{}", action.workdir);
+    let shell = format!("exec /bin/sh {}< {}", if prompts { "-i " } else { "" }, quoted(input));
+    let mut script: String = action.sources.iter().filter_map(unpack).collect();
+    if start == ShellStart::FirstStep {
+        return format!("{script}cd {}\n{shell}\n", quoted(&workdir));
+    }
+    for (at, step) in action.steps.iter().enumerate() {
+        let number = at + 1;
+        let run = steps_script(&workdir, std::slice::from_ref(step))
+            .replace(&format!("{MARK}1 of 1: "), &format!("{MARK}{number} of {}: ", action.steps.len()));
+        // What is run last says how the step ended; `-e` of this shell must not end it there.
+        script.push_str(&format!("set +e\n{run}ended=$?\nset -e\n"));
+        script.push_str(&format!(
+            "if [ $ended -ne 0 ]; then\necho \"anneal: step {number} ended with $ended; this is where\"\n{shell}\nfi\n"
+        ));
+    }
+    script.push_str("echo 'anneal: every step passed'\n");
+    script
+}
+
 /// The script of some steps, each a shell of its own that begins in `workdir`.
 pub(crate) fn steps_script(workdir: &str, steps: &[String]) -> String {
     let mut script = String::new();
     let all = steps.len();
     for (at, step) in steps.iter().enumerate() {
         let title: String = step.lines().next().unwrap_or_default().chars().take(100).collect();
-        let title = quoted(&format!("anneal: step {} of {all}: {title}", at + 1));
+        let title = quoted(&format!("{MARK}{} of {all}: {title}", at + 1));
         script.push_str(&format!("cd {}\necho {title}\n/bin/sh -eu -c {}\n", quoted(workdir), quoted(step)));
     }
     script
@@ -85,6 +108,48 @@ mod tests {
             .unwrap();
         let text = String::from_utf8(out.stdout).unwrap();
         assert!(text.ends_with("a b /homeless\n"), "{text}");
+    }
+
+    fn action(steps: &[&str]) -> Action {
+        Action {
+            name: "a".parse().unwrap(),
+            version: "1".parse().unwrap(),
+            epoch: 0,
+            sources: Vec::new(),
+            sysroot: BTreeMap::new(),
+            cpus: 1,
+            workdir: ".".parse().unwrap(),
+            env: BTreeMap::new(),
+            steps: steps.iter().map(|step| (*step).to_owned()).collect(),
+            outputs: Vec::new(),
+            build_root: anneal_content::BlobDigest::of(b""),
+            sandbox: 1,
+        }
+    }
+
+    /// What a shell's script prints, with these lines typed into it.
+    #[track_caller]
+    fn typed(action: &Action, start: ShellStart, lines: &str) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let input = dir.path().join("input");
+        std::fs::write(&input, lines).unwrap();
+        let script = shell_script(action, start, false, input.to_str().unwrap());
+        let script = script.replace("cd '/build/.'", &format!("cd '{}'", dir.path().display()));
+        let out = std::process::Command::new("/bin/sh").args(["-eu", "-c", &script]).output().unwrap();
+        String::from_utf8(out.stdout).unwrap()
+    }
+
+    #[test]
+    fn a_shell_opens_where_a_step_fails_and_sees_what_the_steps_before_it_left() {
+        let failing = action(&["echo made > file", "echo begun; false; echo never", "echo later"]);
+        assert_eq!(
+            typed(&failing, ShellStart::FailingStep, "cat file\nexit 0\n"),
+            "anneal: step 1 of 3: echo made > file\nanneal: step 2 of 3: echo begun; false; echo never\nbegun\n\
+             anneal: step 2 ended with 1; this is where\nmade\n"
+        );
+        assert_eq!(typed(&failing, ShellStart::FirstStep, "echo typed\n"), "typed\n");
+        let good = typed(&action(&["true"]), ShellStart::FailingStep, "echo typed\n");
+        assert_eq!(good, "anneal: step 1 of 1: true\nanneal: every step passed\n");
     }
 
     #[test]

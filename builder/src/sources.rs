@@ -63,7 +63,9 @@ impl Builder {
             directory.files.push(FileNode { name: source.file.clone(), digest: source.sha256, size, mode: 0o644 });
         }
         let (bytes, tree) = directory.encode();
-        self.store.put_blob(&bytes)?;
+        if self.store.mode() == anneal_store::OpenMode::ReadWrite {
+            self.store.put_blob(&bytes)?;
+        }
         self.materialized(&tree)
     }
 
