@@ -17,14 +17,7 @@ pub(crate) fn new_builder(settings: &Settings, store: Store, cancel: CancelToken
     })?;
     let text = std::fs::read_to_string(&lock_path).map_err(io("read", &lock_path))?;
     let root = BuildRoot::new(BuildRootLock::parse(&text)?, &settings.state.join("roots"))?;
-    let mut fetch = FetchConfig::from_environment();
-    fetch.spool = settings.state.join("work");
-    for (kind, mirrors) in &settings.mirrors {
-        let known = anneal_fetch::CoordinateKind::ALL.into_iter().find(|k| k.as_str() == kind);
-        let known =
-            known.ok_or_else(|| Error::Input(format!("mirrors.{kind}: there is no such kind of coordinate")))?;
-        fetch.mirrors.insert(known, mirrors.clone());
-    }
+    let fetch = FetchConfig { spool: settings.state.join("work"), ..fetch_config(settings)? };
     let config = BuilderConfig {
         work_dir: settings.state.join("work"),
         jobs: settings.jobs,
@@ -34,6 +27,18 @@ pub(crate) fn new_builder(settings: &Settings, store: Store, cancel: CancelToken
     };
     let keys = result_keys(&settings.state.join("keys"))?;
     Ok(Builder::new(store, Fetcher::new(fetch), root, config, keys, cancel)?)
+}
+
+/// How sources are fetched: as the environment says, with the mirrors of the settings.
+pub(crate) fn fetch_config(settings: &Settings) -> Result<FetchConfig> {
+    let mut fetch = FetchConfig::from_environment();
+    for (kind, mirrors) in &settings.mirrors {
+        let known = anneal_fetch::CoordinateKind::ALL.into_iter().find(|k| k.as_str() == kind);
+        let known =
+            known.ok_or_else(|| Error::Input(format!("mirrors.{kind}: there is no such kind of coordinate")))?;
+        fetch.mirrors.insert(known, mirrors.clone());
+    }
+    Ok(fetch)
 }
 
 pub(crate) fn worker_name() -> String {

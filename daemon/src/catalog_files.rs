@@ -1,10 +1,11 @@
-//! Recipe files on disk to a catalogue.
+//! Recipe files on disk to a catalogue, and a file of one replaced.
 
 use crate::{
     error::{Error, Result, io},
     settings::Settings,
+    upstreams::upstream_files,
 };
-use anneal_recipe::Catalog;
+use anneal_recipe::{Catalog, Mistakes};
 use std::{
     fs::{File, OpenOptions},
     io::Read as _,
@@ -17,15 +18,20 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 /// The most recipe files.
 const FILES_MAX: usize = 100_000;
 
-/// Reads `packages/*.toml` and `images/*.toml` beneath a directory.
-pub(crate) fn read_catalog(dir: &Path, color: bool) -> Result<Catalog> {
-    let files = recipe_files(dir)?;
-    Catalog::parse(&files).map_err(|mistakes| Error::Recipes(mistakes.render(color)))
+/// Reads `packages/*.toml` and `images/*.toml` beneath the catalogue's directory, over those of its upstreams.
+pub(crate) fn read_catalog(settings: &Settings, color: bool) -> Result<Catalog> {
+    let files = recipe_files(settings.catalog_dir()?)?;
+    parse(&files, settings)?.map_err(|mistakes| Error::Recipes(mistakes.render(color)))
+}
+
+/// Recipe files over those of the catalogue's upstreams.
+pub(crate) fn parse(files: &[(String, String)], settings: &Settings) -> Result<std::result::Result<Catalog, Mistakes>> {
+    Ok(Catalog::parse_over(files, &upstream_files(settings)?))
 }
 
 /// The catalogue with those of its images that the settings name.
 pub(crate) fn kept_catalog(settings: &Settings, color: bool) -> Result<Catalog> {
-    let catalog = read_catalog(settings.catalog_dir()?, color)?;
+    let catalog = read_catalog(settings, color)?;
     if settings.images.is_empty() {
         return Ok(catalog);
     }
@@ -58,7 +64,7 @@ pub(crate) fn recipe_files(dir: &Path) -> Result<Vec<(String, String)>> {
 }
 
 /// Reads one recipe file. A pipe or a device in its place neither blocks nor goes on for ever.
-fn recipe_text(path: &Path) -> Result<String> {
+pub(crate) fn recipe_text(path: &Path) -> Result<String> {
     let open = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path);
     let file: File = open.map_err(io("read", path))?;
     if !file.metadata().map_err(io("read", path))?.is_file() {
@@ -76,6 +82,21 @@ fn recipe_text(path: &Path) -> Result<String> {
         let at = error.utf8_error().valid_up_to();
         Error::Input(format!("{} is not UTF-8 from byte {at} on; a recipe is text", path.display()))
     })
+}
+
+/// Writes a file whole or not at all. A link stays one, and a file that was there keeps its permissions.
+pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(dir).map_err(io("create", dir))?;
+    let mut file = tempfile::NamedTempFile::new_in(dir).map_err(io("write in", dir))?;
+    std::io::Write::write_all(&mut file, bytes).map_err(io("write", &path))?;
+    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    let permissions = std::fs::metadata(&path).map_or(readable, |found| found.permissions());
+    file.as_file().set_permissions(permissions).map_err(io("make readable", &path))?;
+    file.as_file().sync_all().map_err(io("sync", &path))?;
+    file.persist(&path).map_err(|e| io("replace", &path)(e.error))?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -33,6 +33,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// The whole story on real sources, in one run
     Demo(crate::demo::DemoArgs),
+    /// Start a catalogue of your own, over another one or by itself
+    Init(commands::init::InitArgs),
     /// Run the daemon in the foreground
     Daemon(crate::run_daemon::DaemonArgs),
     /// What this host allows, what is missing, how to mend it
@@ -84,6 +86,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<()> {
     let settings = || Settings::resolve(&cli.flags, &Surroundings::of_process());
     match cli.command {
         Command::Demo(args) => crate::demo::run(&args, settings()?, output),
+        Command::Init(args) => commands::init::run(&args, &settings()?, output),
         Command::Daemon(args) => crate::run_daemon::run_daemon(&args, settings()?),
         Command::Doctor => commands::doctor::run(&settings()?, output),
         Command::Recipe(command) => commands::recipe::run(&command, &settings()?, output),

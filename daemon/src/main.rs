@@ -27,6 +27,7 @@ mod server;
 mod service;
 mod settings;
 mod tasks;
+mod upstreams;
 mod view;
 
 use clap::Parser as _;

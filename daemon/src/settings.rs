@@ -16,7 +16,10 @@
 
 mod blobs;
 
-use crate::error::{Error, Result, io};
+use crate::{
+    error::{Error, Result, io},
+    upstreams::{cache_dir, is_catalog},
+};
 use anneal_content::ImageName;
 use anneal_ledger::{Keep, KeepPublished};
 use anneal_store::{BucketPlace, ChunkHash};
@@ -113,6 +116,8 @@ pub(crate) struct Settings {
     /// The images of the catalogue that are kept; none named: all.
     pub(crate) images: BTreeSet<ImageName>,
     pub(crate) lock: Option<PathBuf>,
+    /// Where upstream catalogues are kept.
+    pub(crate) cache: PathBuf,
     pub(crate) feed: PathBuf,
     pub(crate) listen: SocketAddr,
     pub(crate) public_name: String,
@@ -241,8 +246,11 @@ impl Settings {
             |t| Some(paths(t)),
         )?;
         let images = resolver.pick("images", None, file.images, BTreeSet::new(), image_names, image_list)?;
-        let beside =
-            catalog.as_ref().and_then(|c| Some(c.parent()?.join("vendor/build-root.lock"))).filter(|p| p.exists());
+        let beside = catalog.as_ref().and_then(|catalog| {
+            let inside = catalog.join("vendor/build-root.lock");
+            let beside = catalog.parent().map(|dir| dir.join("vendor/build-root.lock"));
+            [Some(inside), beside].into_iter().flatten().find(|path| path.exists())
+        });
         let lock = resolver.pick("lock", None, file.lock.map(Some), beside, show_optional, |t| Some(paths(t)))?;
         let feed = resolver.pick("feed", None, file.feed, state.join("feed"), show_path, paths)?;
         let local = SocketAddr::from(([127, 0, 0, 1], 8378));
@@ -282,11 +290,13 @@ impl Settings {
         let fips = resolver.pick("fips", None, file.fips, false, bool::to_string, |t| t.parse().ok())?;
         let bucket = resolver.bucket(file.blobs)?;
         let server = flags.server.clone().or_else(|| surroundings.variables.get("ANNEAL_SERVER").map(PathBuf::from));
+        let cache = cache_dir(|name| surroundings.variables.get(name).cloned(), &state);
         Ok(Self {
             state,
             catalog,
             images,
             lock,
+            cache,
             feed,
             listen,
             public_name,
@@ -317,7 +327,8 @@ impl Settings {
     /// The catalogue's directory, or an error that says how to name one.
     pub(crate) fn catalog_dir(&self) -> Result<&Path> {
         self.catalog.as_deref().ok_or_else(|| {
-            Error::Input("no catalogue: there is no recipes/ here or above; name one with --catalog DIR".into())
+            Error::Input("no catalogue: there is no anneal.toml and no recipes/ here or above; name one with --catalog DIR, or begin one with \
+                 `anneal init`".into())
         })
     }
 }
@@ -366,9 +377,11 @@ fn default_state(surroundings: &Surroundings) -> PathBuf {
     variable("XDG_STATE_HOME").unwrap_or(home).join("anneal")
 }
 
-/// The nearest `recipes/` with packages in it, here or above.
+/// The nearest directory with an `anneal.toml`, or `recipes/` with packages in it, here or above.
 fn find_upwards(cwd: &Path) -> Option<PathBuf> {
-    cwd.ancestors().map(|dir| dir.join("recipes")).find(|dir| dir.join("packages").is_dir())
+    let begun = |dir: &Path| Some(dir.to_owned()).filter(|dir| is_catalog(dir));
+    let recipes = |dir: &Path| Some(dir.join("recipes")).filter(|dir| dir.join("packages").is_dir());
+    cwd.ancestors().find_map(|dir| begun(dir).or_else(|| recipes(dir)))
 }
 
 #[cfg(test)]

@@ -76,7 +76,7 @@ fn check(settings: &Settings, output: &Output) -> Result<()> {
 
 fn catalogue(settings: &Settings, output: &Output) -> Result<String> {
     let dir = settings.catalog_dir()?;
-    let catalog = read_catalog(dir, output.color)?;
+    let catalog = read_catalog(settings, output.color)?;
     let (packages, images) = (catalog.packages().len(), catalog.images().len());
     Ok(format!("{}: {packages} packages, {images} images", dir.display()))
 }

@@ -149,7 +149,7 @@ fn blobs(settings: &Settings) -> Item {
 fn recipes(settings: &Settings) -> Vec<Item> {
     let mut items = Vec::new();
     let mut kinds = BTreeSet::new();
-    match settings.catalog_dir().and_then(|dir| Ok((dir, read_catalog(dir, false)?))) {
+    match settings.catalog_dir().and_then(|dir| Ok((dir, read_catalog(settings, false)?))) {
         Ok((dir, catalog)) => {
             let (packages, images) = (catalog.packages().len(), catalog.images().len());
             let detail = format!("{}: {packages} packages, {images} images", dir.display());

@@ -7,6 +7,7 @@ pub(crate) mod case;
 pub(crate) mod config;
 pub(crate) mod doctor;
 pub(crate) mod image;
+pub(crate) mod init;
 pub(crate) mod key;
 pub(crate) mod log;
 pub(crate) mod plan;

@@ -1,11 +1,17 @@
-//! `anneal recipe`: check recipes, show them, draw them, lock what builds start from, read a build's log.
+//! `anneal recipe`: write recipes, check them, show them, draw them, lock what builds start from, read a build's log.
 
+mod bump;
+mod format;
 mod graph;
 mod lock;
+mod new;
+mod shell;
 mod show;
+mod source;
+mod why;
 
 use crate::{
-    catalog_files::{read_catalog, recipe_files},
+    catalog_files::{parse, read_catalog, recipe_files},
     cli::ToFile,
     commands::log::{last_build, log_text},
     error::{Error, Result},
@@ -13,7 +19,7 @@ use crate::{
     settings::Settings,
 };
 use anneal_content::PackageName;
-use anneal_recipe::{Catalog, Mistakes};
+use anneal_recipe::Mistakes;
 use clap::{Subcommand, ValueEnum};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -26,15 +32,32 @@ pub(crate) enum RecipeCommand {
         /// The catalogue, or one of its recipes; by default the catalogue of the settings
         path: Option<PathBuf>,
     },
+    /// Write a first recipe for a source, every guess marked as one
+    New(new::NewArgs),
+    /// Add a release to a recipe: fetch its source, take its digest, and build it from now on
+    Bump(bump::BumpArgs),
+    /// Write recipes in the one way that all are written, comments kept
+    #[command(name = "fmt")]
+    Format(format::FormatArgs),
     /// What a recipe says: of a package, of an image, or of both where both have the name
     Show {
         /// Its name
         name: String,
     },
-    /// Packages and images as a graph, in Graphviz's language
+    /// Packages and images as a graph: in Graphviz's language, or as a picture
     Graph {
+        /// In what form
+        #[arg(long, value_enum, default_value_t)]
+        format: GraphFormat,
         #[command(flatten)]
         to: ToFile,
+    },
+    /// Why one recipe depends on another: every way from it
+    Why {
+        /// The package or image that depends
+        from: String,
+        /// The package that it depends on
+        on: PackageName,
     },
     /// Lock what builds start from, at what this machine's apt has now
     Lock {
@@ -43,6 +66,8 @@ pub(crate) enum RecipeCommand {
         #[command(flatten)]
         to: ToFile,
     },
+    /// A shell in the sandbox that builds a package, where its steps begin or where one fails
+    Shell(shell::ShellArgs),
     /// The log of a package's last build, whether it failed or not
     Log {
         /// The package
@@ -57,21 +82,43 @@ pub(crate) enum Lockable {
     BuildRoot,
 }
 
+/// How a graph is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GraphFormat {
+    /// Graphviz's language.
+    #[default]
+    Dot,
+    /// A picture.
+    Svg,
+}
+
 /// Performs the command.
 pub(crate) fn run(command: &RecipeCommand, settings: &Settings, output: &Output) -> Result<()> {
     match command {
-        RecipeCommand::Check { path } => check(&catalogue_of(path.as_deref(), settings)?, output),
-        RecipeCommand::Show { name } => show::show(&read_catalog(settings.catalog_dir()?, output.color)?, name, output),
-        RecipeCommand::Graph { to } => {
-            let graph = graph::Graph::of(&read_catalog(settings.catalog_dir()?, output.color)?);
+        RecipeCommand::Check { path } => {
+            let dir = catalogue_of(path.as_deref(), settings)?;
+            check(&Settings { catalog: Some(dir), ..settings.clone() }, output)
+        }
+        RecipeCommand::New(args) => new::new(args, settings, output),
+        RecipeCommand::Bump(args) => bump::bump(args, settings, output),
+        RecipeCommand::Format(args) => format::format(args, settings, output),
+        RecipeCommand::Show { name } => show::show(&read_catalog(settings, output.color)?, name, output),
+        RecipeCommand::Graph { format, to } => {
+            let graph = graph::Graph::of(&read_catalog(settings, output.color)?);
+            let text = || match format {
+                GraphFormat::Dot => graph.dot(),
+                GraphFormat::Svg => graph.svg(),
+            };
             match &to.output {
-                Some(file) => write_file(file, graph.dot().as_bytes()),
-                None => output.result(|| graph.dot(), &graph),
+                Some(file) => write_file(file, text().as_bytes()),
+                None => output.result(text, &graph),
             }
         }
+        RecipeCommand::Why { from, on } => why::why(&read_catalog(settings, output.color)?, from, on, output),
         RecipeCommand::Lock { what: Lockable::BuildRoot, to } => {
             lock::lock_build_root(to.output.as_deref(), settings, output)
         }
+        RecipeCommand::Shell(args) => shell::shell(args, settings, output),
         RecipeCommand::Log { name } => log(name, settings, output),
     }
 }
@@ -98,8 +145,8 @@ fn catalogue_of(path: Option<&Path>, settings: &Settings) -> Result<PathBuf> {
     }
 }
 
-fn check(dir: &Path, output: &Output) -> Result<()> {
-    let catalog = match Catalog::parse(&recipe_files(dir)?) {
+fn check(settings: &Settings, output: &Output) -> Result<()> {
+    let catalog = match parse(&recipe_files(settings.catalog_dir()?)?, settings)? {
         Ok(catalog) => catalog,
         Err(mistakes) => {
             if output.json {
@@ -146,6 +193,7 @@ fn log(name: &PackageName, settings: &Settings, output: &Output) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use anneal_recipe::Catalog;
 
     #[test]
     fn a_mistake_is_told_to_machines_with_its_line_and_a_code() {

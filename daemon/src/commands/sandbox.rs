@@ -193,7 +193,7 @@ fn run_spec(spec: &Spec, cancel: &CancelToken, output: &Output) -> Result<Outcom
 }
 
 /// What a signal to end this program cancels, so that nothing of the run stays behind.
-fn cancelled_when_told_to_end() -> Result<CancelToken> {
+pub(super) fn cancelled_when_told_to_end() -> Result<CancelToken> {
     let failed = |source| io("wait for signals in", Path::new("."))(source);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     let mut heard = {

@@ -1,4 +1,4 @@
-//! The catalogue as a graph.
+//! The catalogue as a graph: in Graphviz's language, or as a picture.
 //!
 //! ```text
 //! digraph catalogue {
@@ -7,6 +7,8 @@
 //!   "nginx" -> "make" [style=dashed];              what it needs to be built, and no longer
 //! }
 //! ```
+
+mod svg;
 
 use anneal_content::{ImageName, PackageName, Version};
 use anneal_recipe::Catalog;
@@ -72,15 +74,27 @@ mod tests {
         names.iter().map(|n| PackageName::new(*n).unwrap()).collect()
     }
 
+    /// An image of a package that runs with one and is built with another.
+    pub(super) fn example() -> Graph {
+        let node = |version: &str, runtime: &[&str], build: &[&str]| Node {
+            version: Version::new(version).unwrap(),
+            runtime: set(runtime),
+            build: set(build),
+        };
+        let name = |name: &str| PackageName::new(name).unwrap();
+        Graph {
+            packages: BTreeMap::from([
+                (name("app"), node("1.0", &["zlib"], &["make", "zlib"])),
+                (name("make"), node("4.4", &[], &[])),
+                (name("zlib"), node("1.3", &[], &[])),
+            ]),
+            images: BTreeMap::from([(ImageName::new("app").unwrap(), set(&["app"]))]),
+        }
+    }
+
     #[test]
     fn what_is_needed_only_to_build_is_dashed() {
-        let node =
-            Node { version: Version::new("1.0").unwrap(), runtime: set(&["zlib"]), build: set(&["make", "zlib"]) };
-        let graph = Graph {
-            packages: BTreeMap::from([(PackageName::new("app").unwrap(), node)]),
-            images: BTreeMap::from([(ImageName::new("app").unwrap(), set(&["app"]))]),
-        };
-        let dot = graph.dot();
+        let dot = example().dot();
         assert!(dot.contains("  \"app\" -> \"zlib\";\n"), "{dot}");
         assert!(dot.contains("  \"app\" -> \"make\" [style=dashed];\n"), "{dot}");
         assert!(dot.contains("  \"image app\" -> \"app\";\n"), "{dot}");

@@ -1,6 +1,7 @@
 //! `anneal recipe lock build-root`: which packages of the distribution builds start from, and what changed.
 
 use crate::{
+    catalog_files::replace_file,
     error::{Error, Result, io},
     output::{Output, human_bytes, printable},
     settings::Settings,
@@ -45,7 +46,7 @@ pub(super) fn lock_build_root(to: Option<&Path>, settings: &Settings, output: &O
     let lock = anneal_fetch::lock_build_root(&FetchConfig::from_environment(), &BUILD_ROOT_PACKAGES)?;
     let changes = changes(before.as_ref(), &lock);
     if before.as_ref() != Some(&lock) {
-        replace(&path, lock.to_toml().as_bytes())?;
+        replace_file(&path, lock.to_toml().as_bytes())?;
     }
     let (digest, count, bytes) = (lock.digest()?, lock.packages.len(), lock.total_bytes());
     let value = json!({
@@ -68,19 +69,6 @@ fn lock_path(named: Option<&Path>, settings: &Settings) -> Result<PathBuf> {
     }
     let beside = settings.catalog_dir()?.parent().map(|dir| dir.join("vendor/build-root.lock"));
     beside.ok_or_else(|| Error::Input("where is the lock to be written? name a file with -o".into()))
-}
-
-/// Writes a file whole or not at all.
-fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(dir).map_err(io("create", dir))?;
-    let mut file = tempfile::NamedTempFile::new_in(dir).map_err(io("write in", dir))?;
-    std::io::Write::write_all(&mut file, bytes).map_err(io("write", path))?;
-    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    file.as_file().set_permissions(readable).map_err(io("make readable", path))?;
-    file.as_file().sync_all().map_err(io("sync", path))?;
-    file.persist(path).map_err(|e| io("replace", path)(e.error))?;
-    Ok(())
 }
 
 fn changes(before: Option<&BuildRootLock>, now: &BuildRootLock) -> BTreeMap<String, Change> {
