@@ -82,11 +82,11 @@ pub fn capture_split<S: Sink, K: Ord + Clone>(
     if !rules.names_elsewhere {
         check_names(&files, &taken)?;
     }
-    let modes: BTreeMap<_, _> = directories.iter().map(|(path, mode, _)| (path.clone(), *mode)).collect();
+    let modes: BTreeMap<_, _> = directories.iter().map(|(path, mode, _)| (path.clone(), rules.kept(*mode))).collect();
     let mut forests: BTreeMap<K, Forest> = BTreeMap::new();
     for (path, taken) in files.into_iter().zip(taken) {
         let forest = forests.entry(classify(&path, false)).or_default();
-        let (digest, size, mode) = (taken.digest, taken.size, taken.stat.st_mode & 0o7777);
+        let (digest, size, mode) = (taken.digest, taken.size, rules.kept(taken.stat.st_mode));
         let node = FileNode { name: name_of(&path)?, digest, size, mode };
         directory_at(forest, path.parent(), &modes)?.files.push(node);
     }
@@ -126,7 +126,7 @@ fn take_file<S: Sink>(
         return Err(refused(path.as_str(), format!("with it there are more than {} bytes", rules.bytes_max)).into());
     }
     let mut content = (&file).take(bytes.saturating_add(1));
-    let (digest, size) = sink.add_file(&mut content, &root.at(path), limit, stat.st_mode & 0o7777)?;
+    let (digest, size) = sink.add_file(&mut content, &root.at(path), limit, rules.kept(stat.st_mode))?;
     root.check_unchanged(path, &file, &stat, rules)?;
     if size != bytes {
         let reason = format!("it has {bytes} bytes and gave {size}; is something still running?");

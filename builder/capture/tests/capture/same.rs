@@ -93,3 +93,20 @@ fn the_number_of_entries_is_limited_exactly() {
     digest_dir(&out, &rules(2)).unwrap();
     assert!(digest_dir(&out, &rules(1)).unwrap_err().to_string().contains("more than 1 entries"));
 }
+
+#[test]
+fn what_a_group_may_write_is_kept_or_not_as_the_rules_say() {
+    let tree = |umask: u32, group_writes: bool| {
+        let (_dir, out) = output();
+        put(&out, "usr/bin/program", b"#!/bin/sh\n");
+        for (path, mode) in [("usr", 0o777), ("usr/bin", 0o777), ("usr/bin/program", 0o777)] {
+            chmod(&out.join(path), mode & !umask);
+        }
+        digest_dir(&out, &IngestRules { group_writes, ..IngestRules::default() }).unwrap()
+    };
+    assert_ne!(tree(0o022, true), tree(0o002, true));
+    assert_eq!(tree(0o022, false), tree(0o002, false), "the umask of a build shows in this bit");
+    assert_eq!(tree(0o022, false), tree(0o022, true));
+    assert_ne!(tree(0o022, false), tree(0o000, false), "what everybody may write is seen");
+    assert_eq!(tree(0o000, false), tree(0o000, true), "and stays as it is");
+}
