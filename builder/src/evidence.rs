@@ -47,6 +47,8 @@ pub struct Statements {
     pub provenance: Statement,
     /// How it fared.
     pub test_result: Statement,
+    /// The lock of the build root, put into the store: provenance names it, and with it the image can be built again.
+    pub build_root: BlobDigest,
 }
 
 /// The largest licence file.
@@ -154,7 +156,15 @@ impl Builder {
             .map_err(|source| anneal_content::Error::Read { digest: input.sbom, source })?;
         let document = serde_json::from_slice(&document)
             .map_err(|e| crate::Error::Missing { what: format!("a readable SBOM {}: {e}", input.sbom) })?;
+        let build_root = self.store.put_blob(
+            &self
+                .root
+                .lock()
+                .identity()
+                .map_err(|source| crate::Error::BuildRoot { lock: self.root.digest(), source: Box::new(source) })?,
+        )?;
         Ok(Statements {
+            build_root,
             sbom: about(Predicate::Spdx(document)),
             provenance: about(Predicate::Provenance(Box::new(self.provenance(catalog, derived, image, input)?))),
             test_result: about(Predicate::TestResult(test_result(input)?)),

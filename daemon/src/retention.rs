@@ -18,6 +18,7 @@ use crate::{
 };
 use anneal_builder::{Builder, RECORDS, source_roots};
 use anneal_content::{BlobDigest, CatalogDigest, TreeDigest};
+use anneal_fetch::BuildRootLock;
 use anneal_ledger::{Event, Form, Image, Needed, Record, Reference, Refusal, State, Withdrawal};
 use anneal_oci::{ImageIndex, ImageManifest};
 use anneal_plan::{Derived, derive};
@@ -178,7 +179,7 @@ impl Ground<'_> {
                 revisions.entry(image.revision).or_insert(why);
             }
         }
-        let mut roots = Vec::new();
+        let mut roots = self.build_roots(needed)?;
         for (revision, blob, _) in &self.state.revisions {
             let Some(why) = revisions.remove(revision) else { continue };
             let catalog = Catalog::from_json(&self.store.read_blob(blob, u64::MAX)?)?;
@@ -187,6 +188,26 @@ impl Ground<'_> {
                 // what no build of that catalogue ever fetched is not missing
                 if matches!(root.node, Node::Blob(blob) if self.store.has(&blob)?) {
                     roots.push(root);
+                }
+            }
+        }
+        Ok(roots)
+    }
+
+    /// The packages of the build roots that needed images were built in, so that each can be built again.
+    fn build_roots(&self, needed: &Needed) -> Result<Vec<Root>> {
+        let mut locks: BTreeMap<BlobDigest, &str> = BTreeMap::new();
+        for (manifest, why) in needed {
+            if let Some(lock) = self.state.images.get(manifest).and_then(|image| image.build_root) {
+                locks.entry(lock).or_insert(why);
+            }
+        }
+        let mut roots = Vec::new();
+        for (lock, why) in locks {
+            for package in BuildRootLock::of_identity(&self.store.read_blob(&lock, u64::MAX)?)?.packages {
+                if self.store.has(&package.sha256)? {
+                    let why = format!("{} {} of the build root of {why}", package.name, package.version);
+                    roots.push(Root { node: Node::Blob(package.sha256), kind: "build root", why });
                 }
             }
         }

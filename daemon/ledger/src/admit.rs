@@ -90,8 +90,17 @@ impl State {
             None => Err(missing("it was not checked")),
             Some((false, ..)) => Err(missing("its checks did not pass")),
             Some((true, ..)) if image.evidence.is_empty() => Err(missing("it has no signed evidence")),
+            Some((true, ..)) if self.tried_since(image) => {
+                Err(missing("a package of it turned out not to be reproducible since it was checked"))
+            }
             Some((true, ..)) => self.fresh(image),
         }
+    }
+
+    /// Whether a trial of one of its packages found something that its verdict did not know of.
+    fn tried_since(&self, image: &Image) -> bool {
+        let known = image.judged_against.as_ref().map(|inputs| inputs.irreproducible.clone()).unwrap_or_default();
+        known != self.irreproducible_of(&image.manifest)
     }
 
     /// Whether every advisory that touches the image was known when it was checked.

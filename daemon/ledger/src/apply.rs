@@ -70,6 +70,7 @@ impl State {
                     verdict: None,
                     judged_against: None,
                     evidence: Vec::new(),
+                    build_root: None,
                     collected_ms: None,
                 };
                 // One that was collected begins anew: who reads its verdict must find its bytes.
@@ -80,6 +81,12 @@ impl State {
                 // The same bytes for another reason (a waiver, say): what refused them may not refuse them now.
                 if self.assembled.insert(*key, *manifest).is_none() && image.failed() {
                     image.verdict = None;
+                }
+                Ok(())
+            }
+            Event::PackageTried { derivation, causes, .. } => {
+                if !causes.is_empty() {
+                    self.irreproducible.entry(*derivation).or_default().extend(causes.iter().cloned());
                 }
                 Ok(())
             }
@@ -104,8 +111,10 @@ impl State {
                 }
                 Ok(())
             }
-            Event::EvidenceSigned { manifest, evidence } => {
-                self.image_mut(manifest)?.evidence.clone_from(evidence);
+            Event::EvidenceSigned { manifest, evidence, build_root } => {
+                let image = self.image_mut(manifest)?;
+                image.evidence.clone_from(evidence);
+                image.build_root = *build_root;
                 Ok(())
             }
             Event::CandidateOpened { candidate, image, manifest, index, tags, fixes, diff } => {

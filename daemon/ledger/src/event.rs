@@ -5,7 +5,11 @@ use anneal_content::{
     ActionDigest, BlobDigest, CatalogDigest, DerivationId, ImageName, PackageName, Tag, TreeDigest, Version,
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    str::FromStr,
+};
 
 /// Names a candidate: its number in the order of opening, shown as `c7`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -129,6 +133,9 @@ pub struct CheckInputs {
     pub previous: Option<BlobDigest>,
     /// Waivers and tests of the recipes.
     pub policy: BlobDigest,
+    /// Packages of it that were known not to be reproducible, each with the causes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub irreproducible: BTreeMap<PackageName, BTreeSet<String>>,
 }
 
 /// A signed statement about an image, kept outside of it.
@@ -222,6 +229,23 @@ pub enum Event {
         /// What ran for it.
         payloads: Vec<Payload>,
     },
+    /// A package was built again in other surroundings, and compared.
+    PackageTried {
+        /// The package.
+        package: PackageName,
+        /// Its version.
+        version: Version,
+        /// The derivation.
+        derivation: DerivationId,
+        /// The action that was tried.
+        action: ActionDigest,
+        /// What was varied at once.
+        varied: BTreeSet<String>,
+        /// Why it came out otherwise; nothing where it came out the same.
+        causes: BTreeSet<String>,
+        /// What ran for it.
+        payloads: Vec<Payload>,
+    },
     /// A build failed.
     BuildFailed {
         /// The package.
@@ -279,6 +303,9 @@ pub enum Event {
         manifest: BlobDigest,
         /// The statements.
         evidence: Vec<EvidenceRef>,
+        /// The lock of the build root that all of it was built in.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        build_root: Option<BlobDigest>,
     },
     /// An image awaits a human.
     CandidateOpened {

@@ -54,7 +54,12 @@ impl Event {
             Self::Decided { candidate, statement, .. } => {
                 bytes(statement, "decisions", format!("the decision on {candidate}"))
             }
-            Self::EvidenceSigned { manifest, evidence } => of_evidence(evidence, &format!("evidence of {manifest}")),
+            Self::EvidenceSigned { manifest, evidence, build_root } => {
+                let mut kept = of_evidence(evidence, &format!("evidence of {manifest}"));
+                let why = format!("the lock of the build root of {manifest}");
+                kept.extend(build_root.iter().map(|lock| reference(lock, Form::Bytes, "evidence", why.clone())));
+                kept
+            }
             Self::Published { candidate, evidence, extra_tags } => {
                 let mut kept = of_evidence(evidence, &format!("signatures of publication {candidate}"));
                 for (tag, manifest) in extra_tags {

@@ -3,7 +3,7 @@
 use crate::{CandidateId, CheckInputs, Decision, EvidenceRef, Hit, LayerRecord, PackageRecord, RevisionCause};
 use anneal_content::{BlobDigest, CatalogDigest, DerivationId, ImageName, PackageName, Tag, Version};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything the journal says.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +28,10 @@ pub struct State {
     pub cases: BTreeMap<String, Case>,
     /// Failed builds by derivation, until they succeed.
     pub failures: BTreeMap<DerivationId, Failure>,
+    /// Derivations that did not come out the same in other surroundings, with the causes that were found. One run that
+    /// does takes nothing back.
+    #[serde(default)]
+    pub irreproducible: BTreeMap<DerivationId, BTreeSet<String>>,
     /// Every image ever assembled, by manifest digest.
     pub images: BTreeMap<BlobDigest, Image>,
     /// The manifest that a wanted image turned out to be.
@@ -123,6 +127,9 @@ pub struct Image {
     pub judged_against: Option<CheckInputs>,
     /// Signed statements.
     pub evidence: Vec<EvidenceRef>,
+    /// The lock of the build root that it was built in; with it and its catalogue it can be built again.
+    #[serde(default)]
+    pub build_root: Option<BlobDigest>,
     /// Since when its bytes are no longer kept.
     #[serde(default)]
     pub collected_ms: Option<u64>,
@@ -244,7 +251,17 @@ impl State {
     /// What a verdict about an image would be given against now.
     pub fn check_inputs(&self, image: &ImageName, manifest: &BlobDigest, policy: BlobDigest) -> CheckInputs {
         let previous = self.published(image).map(|p| p.manifest).filter(|published| published != manifest);
-        CheckInputs { advisories: self.advisories_of(image), previous, policy }
+        let irreproducible = self.irreproducible_of(manifest);
+        CheckInputs { advisories: self.advisories_of(image), previous, policy, irreproducible }
+    }
+
+    /// The packages of an image that are known not to be reproducible, each with the causes.
+    pub fn irreproducible_of(&self, manifest: &BlobDigest) -> BTreeMap<PackageName, BTreeSet<String>> {
+        let packages = self.images.get(manifest).into_iter().flat_map(|image| &image.packages);
+        let known = |package: &PackageRecord| {
+            Some((package.name.clone(), self.irreproducible.get(&package.derivation)?.clone()))
+        };
+        packages.filter_map(known).collect()
     }
 
     /// The newest candidate of an image, decided or not.

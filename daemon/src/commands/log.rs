@@ -177,6 +177,13 @@ pub(super) fn event_text(event: &Event) -> String {
         Event::PackageBuilt { package, version, cached, .. } => {
             format!("{package} {version} {}", if *cached { "was built before (cut off)" } else { "was built" })
         }
+        Event::PackageTried { package, version, causes, .. } if causes.is_empty() => {
+            format!("{package} {version} came out the same in other surroundings")
+        }
+        Event::PackageTried { package, version, causes, .. } => {
+            let causes = causes.iter().cloned().collect::<Vec<_>>().join(", ");
+            format!("{package} {version} is NOT reproducible: {causes}")
+        }
         Event::BuildFailed { package, summary, .. } => {
             format!("{package} failed: {}", summary.lines().next().unwrap_or_default())
         }
@@ -186,7 +193,7 @@ pub(super) fn event_text(event: &Event) -> String {
             let verdict = if *passed { "passed" } else { "did not pass" };
             format!("{manifest} {verdict}: {good} checks passed, {warned} warned, {failed} failed")
         }
-        Event::EvidenceSigned { manifest, evidence } => {
+        Event::EvidenceSigned { manifest, evidence, .. } => {
             format!("{} statements about {manifest} were signed", evidence.len())
         }
         Event::CandidateOpened { candidate, image, fixes, .. } => {

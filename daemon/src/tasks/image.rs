@@ -179,7 +179,7 @@ pub(super) fn sign(service: &Service, manifest: &BlobDigest) -> Result<()> {
         attach(service, &subject, &statements.provenance, &service.keys.build)?,
         attach(service, &subject, &statements.test_result, &service.keys.test)?,
     ];
-    service.record(Event::EvidenceSigned { manifest: *manifest, evidence })
+    service.record(Event::EvidenceSigned { manifest: *manifest, evidence, build_root: Some(statements.build_root) })
 }
 
 /// The descriptor of something that statements are about.

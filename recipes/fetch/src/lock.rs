@@ -17,7 +17,7 @@
 //! comments, and also the version of the code that assembles, so a digest names one tree.
 
 use crate::Error;
-use anneal_content::{BlobDigest, blob_digest_of};
+use anneal_content::{BlobDigest, canonical_json};
 use anneal_recipe::Place;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, fmt::Write as _};
@@ -88,6 +88,14 @@ struct Identity<'a> {
     packages: &'a [LockedPackage],
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kept {
+    assembly: u32,
+    architecture: String,
+    packages: Vec<LockedPackage>,
+}
+
 impl BuildRootLock {
     /// Reads a lock file.
     pub fn parse(text: &str) -> Result<Self, Error> {
@@ -141,10 +149,33 @@ impl BuildRootLock {
         Ok(())
     }
 
-    /// Names the tree that the lock's packages are assembled to.
+    /// Names the tree that the lock's packages are assembled to: the digest of [`Self::identity`].
     pub fn digest(&self) -> Result<BlobDigest, Error> {
+        Ok(BlobDigest::of(&self.identity()?))
+    }
+
+    /// All that decides what the lock's packages are assembled to, as evidence keeps it; [`Self::of_identity`] reads it
+    /// back.
+    pub fn identity(&self) -> Result<Vec<u8>, Error> {
         let identity = Identity { assembly: ASSEMBLY, architecture: &self.architecture, packages: &self.packages };
-        blob_digest_of(&identity).map_err(|e| Error::Lock { reason: e.to_string() })
+        canonical_json(&identity).map_err(|e| Error::Lock { reason: e.to_string() })
+    }
+
+    /// The lock of an identity; what was asked for by name, and of which suite, it does not tell.
+    pub fn of_identity(bytes: &[u8]) -> Result<Self, Error> {
+        let wrong = |reason: String| Error::Lock { reason };
+        if bytes.len() > MAX_LOCK_BYTES {
+            return Err(wrong(format!("it has {} bytes: expected at most {MAX_LOCK_BYTES}", bytes.len())));
+        }
+        let kept: Kept = serde_json::from_slice(bytes).map_err(|e| wrong(e.to_string()))?;
+        if kept.assembly != ASSEMBLY {
+            let found = kept.assembly;
+            return Err(wrong(format!("it was assembled in version {found}: this program does it in {ASSEMBLY}")));
+        }
+        let Kept { architecture, packages, .. } = kept;
+        let lock = Self { architecture, suite: String::new(), wanted: Vec::new(), packages };
+        lock.check()?;
+        Ok(lock)
     }
 
     /// All packages' bytes together.

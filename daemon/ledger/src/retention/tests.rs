@@ -36,7 +36,7 @@ impl World {
                 bundle: blob(n + 60),
                 referrer: blob(n + 70),
             }];
-            world.happens(Event::EvidenceSigned { manifest, evidence });
+            world.happens(Event::EvidenceSigned { manifest, evidence, build_root: None });
             world.happens(Event::CandidateOpened {
                 candidate: CandidateId(n.into()),
                 image,

@@ -62,7 +62,7 @@ impl World {
     fn sign(&mut self, manifest: u8) {
         let evidence =
             EvidenceRef { predicate_type: "p".into(), role: "build".into(), bundle: blob(9), referrer: blob(9) };
-        self.ok(Event::EvidenceSigned { manifest: blob(manifest), evidence: vec![evidence] });
+        self.ok(Event::EvidenceSigned { manifest: blob(manifest), evidence: vec![evidence], build_root: None });
     }
     fn open(&mut self, manifest: u8, fixes: &[&str]) -> CandidateId {
         let candidate = self.state.next_candidate();
@@ -370,4 +370,50 @@ fn what_the_journal_holds_is_believed_even_where_a_later_rule_would_refuse_it() 
     assert_eq!(world.state.candidates[&candidate].status, CandidateStatus::Approved);
     let dangling = Record { at_ms: world.now, event: Event::CheckAsked { manifest: blob(99) } };
     assert!(matches!(world.state.apply(&dangling), Err(Refusal::Unknown { .. })));
+}
+
+fn tried(package_inputs: u8, causes: &[&str]) -> Event {
+    Event::PackageTried {
+        package: PackageName::new("zlib").unwrap(),
+        version: Version::new("1.0").unwrap(),
+        derivation: key(package_inputs),
+        action: anneal_content::ActionDigest::of(b"a"),
+        varied: BTreeSet::from(["cpus".to_owned()]),
+        causes: causes.iter().map(|cause| (*cause).to_owned()).collect(),
+        payloads: vec![],
+    }
+}
+
+#[test]
+fn a_candidate_whose_package_turns_out_not_to_be_reproducible_is_checked_again_and_not_approved_meanwhile() {
+    let mut world = World::new();
+    world.ok(Event::ImageAssembled {
+        image: name("nginx"),
+        key: key(10),
+        revision: CatalogDigest::of(b"1"),
+        manifest: blob(10),
+        index: blob(110),
+        layers: vec![],
+        packages: vec![PackageRecord {
+            name: PackageName::new("zlib").unwrap(),
+            version: Version::new("1.0").unwrap(),
+            derivation: key(50),
+            tree: anneal_content::TreeDigest::from_bytes([1; 32]),
+        }],
+    });
+    let candidate = ready_candidate(&mut world, 10, &[]);
+    world.ok(tried(50, &[]));
+    world.ok(tried(51, &["time"]));
+    assert_eq!(world.tasks(10), [], "the same bytes, and another derivation's difference, change nothing");
+    world.ok(tried(50, &["cpus"]));
+    assert_eq!(world.tasks(10), [Task::Check(blob(10))]);
+    let refused = world.decide(candidate, 10, Decision::Approve);
+    assert!(matches!(refused, Err(Refusal::NotReady { .. })), "{refused:?}");
+    // One run that comes out the same takes nothing back.
+    world.ok(tried(50, &[]));
+    assert_eq!(world.tasks(10), [Task::Check(blob(10))]);
+    // With a waiver in the recipe the checks may pass all the same: then a human may decide.
+    world.judge(10, true);
+    world.sign(10);
+    world.decide(candidate, 10, Decision::Approve).unwrap();
 }

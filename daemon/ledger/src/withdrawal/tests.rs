@@ -44,6 +44,7 @@ impl World {
             verdict: None,
             judged_against: None,
             evidence: evidence.clone(),
+            build_root: None,
             collected_ms: None,
         };
         self.state.images.insert(blob(manifest), assembled);
