@@ -89,6 +89,11 @@ impl Builder {
         &self.store
     }
 
+    /// Whether its build root is put together already.
+    pub fn has_root(&self) -> bool {
+        self.root.dir().is_ok()
+    }
+
     /// Build roots that nobody has asked for in `keep_ms`: removed, or only named.
     pub fn remove_unused_roots(&self, keep_ms: u64, now_ms: u64, dry_run: bool) -> Result<Vec<String>> {
         self.root.remove_unused(keep_ms, now_ms, dry_run)

@@ -3,9 +3,11 @@
 use crate::{AssembledImage, Builder, Error, ImageRun, Phase, Ran, Realised, Result, realise::interval, run_image};
 use anneal_checks::{
     Finding, Image, JudgedAdvisory, Package, PlannedChange, Platform, Policy, Previous, PreviousImage, PreviousPackage,
-    Role, Run, RunFacts, Scope, Subject, Tests, Verdict, VersionChange, Waiver, judge, run,
+    Role, Run, RunFacts, Scope, Subject, Tests, Trial, Verdict, VersionChange, Waiver, judge, run,
 };
-use anneal_content::{BlobDigest, BlobSource as _, DerivationId, PackageName, TreeDigest, TreePath, Version, list};
+use anneal_content::{
+    ActionResult, BlobDigest, BlobSource as _, DerivationId, PackageName, TreeDigest, TreePath, Version, list,
+};
 use anneal_plan::{Derived, Inputs};
 use anneal_recipe::{Catalog, Expectation, ImageRecipe};
 use anneal_sandbox::{Confinement, Ended, Outcome};
@@ -103,8 +105,8 @@ impl Builder {
         for (name, (version, id, tree)) in &image.packages {
             let recipe = catalog.package(name)?;
             let realised = built.get(id).ok_or_else(|| Error::Missing { what: format!("the build of {name}") })?;
-            let mut results = self.results(&realised.action)?;
-            results.sort_by_key(|result| !result.variation.is_empty());
+            let (results, trials) = self.results_and_trials(&realised.action)?;
+            let trial = |result: ActionResult| Trial { varied: result.variation, outputs: result.outputs };
             packages.push(Package {
                 name: name.clone(),
                 version: version.clone(),
@@ -113,6 +115,7 @@ impl Builder {
                 role: Role::Checked,
                 entries: list(tree, &self.store)?,
                 builds: results.into_iter().map(|result| result.outputs).collect(),
+                trials: trials.into_iter().map(trial).collect(),
                 tests: self.tests(catalog, name, all)?,
             });
         }

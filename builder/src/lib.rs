@@ -8,6 +8,7 @@
 //!    action key → cached? ──▶ result
 //!    sources from the archive, else fetched by digest
 //!    build and proof build side by side in sandboxes → outputs → trees → action cache
+//! Builder::try_varied(package) ── built again in other surroundings ──▶ the same, or why not
 //! Builder::assemble(image) ──▶ layers, config, manifest, index
 //! Builder::examine(image)  ──▶ findings, verdict
 //! Builder::state(image)    ──▶ SBOM, provenance, test result, unsigned
@@ -32,6 +33,7 @@ mod shell;
 mod sources;
 mod staging;
 mod testing;
+mod trial;
 
 pub use assemble::{AssembledImage, ImageLayer};
 pub use build_root::BuildRoot;
@@ -46,6 +48,7 @@ pub use progress::{Phase, Progress, Ran};
 pub use retain::{RECORDS, source_roots};
 pub use run_image::{ImageRun, run_image};
 pub use shell::{Shell, ShellStart};
+pub use trial::{Cause, Change, ChangedBytes, Found, Place, PlaceChange, TrialReport};
 
 /// The version of what a build can see; a change of it re-keys every build.
 pub const SANDBOX_PROFILE: u32 = 2;

@@ -13,6 +13,8 @@ pub enum Phase {
     Proof,
     /// A package's or an image's test.
     Test,
+    /// A build once more in other surroundings, to see whether they show in the result.
+    Trial,
 }
 
 /// An interval in which a build's or a test's own process ran, exec to exit, milliseconds since 1970.

@@ -9,7 +9,7 @@ use crate::{
     error::io,
     failing_step::FailingStep,
     script,
-    staging::{Allowance, Stage, variation},
+    staging::{Allowance, Stage, Surroundings, proves},
 };
 use anneal_content::{ActionDigest, ActionResult, BlobDigest, DerivationId, PackageName};
 use anneal_plan::{Action, Derivation, Inputs};
@@ -36,9 +36,17 @@ const TAIL_LINES: usize = 40;
 /// How long a line of them may be.
 const TAIL_LINE_CHARS: usize = 400;
 
-struct Run {
-    result: ActionResult,
-    outcome: Outcome,
+pub(crate) struct Run {
+    pub(crate) result: ActionResult,
+    pub(crate) outcome: Outcome,
+}
+
+/// What every run of one action is given.
+pub(crate) struct Task<'a> {
+    pub(crate) recipe: &'a PackageRecipe,
+    pub(crate) action: &'a Action,
+    pub(crate) sources: PathBuf,
+    pub(crate) sysroot: Vec<PathBuf>,
 }
 
 impl Builder {
@@ -56,7 +64,10 @@ impl Builder {
         let known = self.whole_results(&key)?;
         let missing: Vec<Phase> = [Phase::Build, Phase::Proof]
             .into_iter()
-            .filter(|v| !known.iter().any(|r| r.variation.is_empty() == (*v == Phase::Build)))
+            .filter(|phase| {
+                let is_it = |r: &ActionResult| if *phase == Phase::Build { r.variation.is_empty() } else { proves(r) };
+                !known.iter().any(is_it)
+            })
             .collect();
         let mut ran = Vec::new();
         if !missing.is_empty() {
@@ -84,14 +95,13 @@ impl Builder {
         phases: &[Phase],
         on: &(dyn Fn(Progress) + Sync),
     ) -> Result<Vec<Ran>> {
-        let sources = self.source_dir(&action.sources)?;
-        let sysroot = self.sysroot_dirs(&action.sysroot)?;
+        let task = self.task(recipe, action)?;
         let cancel = self.cancel.child();
         let results: Vec<Result<Run>> = std::thread::scope(|scope| {
             let start = |phase: Phase| {
-                let (sources, sysroot, cancel) = (&sources, &sysroot, &cancel);
+                let (task, cancel) = (&task, &cancel);
                 scope.spawn(move || {
-                    let run = self.run_one(recipe, action, sources, sysroot, phase, cancel, on);
+                    let run = self.run_one(task, &Surroundings::of(phase), &self.config.work_dir, cancel, on);
                     if run.is_err() {
                         cancel.cancel();
                     }
@@ -121,18 +131,26 @@ impl Builder {
         first_error.map_or(Ok(ran), Err)
     }
 
-    #[allow(clippy::too_many_arguments, reason = "each is a different thing that one run needs")]
-    fn run_one(
+    /// The inputs of an action as directories.
+    pub(crate) fn task<'a>(&self, recipe: &'a PackageRecipe, action: &'a Action) -> Result<Task<'a>> {
+        let (sources, sysroot) = (self.source_dir(&action.sources)?, self.sysroot_dirs(&action.sysroot)?);
+        Ok(Task { recipe, action, sources, sysroot })
+    }
+
+    /// One run, with its outputs beneath `work_dir` until they are in the store.
+    pub(crate) fn run_one(
         &self,
-        recipe: &PackageRecipe,
-        action: &Action,
-        sources: &Path,
-        sysroot: &[PathBuf],
-        phase: Phase,
+        task: &Task<'_>,
+        surroundings: &Surroundings,
+        work_dir: &Path,
         cancel: &CancelToken,
         on: &(dyn Fn(Progress) + Sync),
     ) -> Result<Run> {
-        let place = WorkPlace::new(&self.config.work_dir)?;
+        let Task { recipe, action, sources, sysroot } = task;
+        let place = WorkPlace::new(work_dir)?;
+        let phase = surroundings.phase;
+        // A trial may have fewer processors than the recipe asks for.
+        let patience = if phase == Phase::Trial { 2 } else { 1 };
         let stage = Stage {
             sources,
             sysroot,
@@ -140,11 +158,11 @@ impl Builder {
             script: script::build_script(action),
             env: script::environment(action.epoch, action.cpus, &action.env),
             allowance: Allowance {
-                wall: Duration::from_secs(60 * u64::from(recipe.build.timeout_minutes)),
+                wall: Duration::from_secs(60 * patience * u64::from(recipe.build.timeout_minutes)),
                 memory_bytes: u64::from(recipe.build.memory_mib) << 20,
                 cpus: action.cpus,
             },
-            phase,
+            variation: &surroundings.variation,
         };
         let spec = self.work_spec(&stage)?;
         let (package, version) = (recipe.name.clone(), recipe.version().clone());
@@ -172,7 +190,7 @@ impl Builder {
             started_ms: outcome.started_ms,
             payload_ms: (outcome.exit_ns.saturating_sub(outcome.exec_ns)) / 1_000_000,
             limits_not_enforced: outcome.limits_not_enforced.clone(),
-            variation: differences(phase),
+            variation: surroundings.differences(),
         };
         Ok(Run { result, outcome })
     }
@@ -184,7 +202,12 @@ const OUTPUT_BYTES_MAX: u64 = 8 << 30;
 const OUTPUT_FILE_BYTES_MAX: u64 = 2 << 30;
 
 fn output_rules() -> IngestRules {
-    IngestRules { bytes_max: OUTPUT_BYTES_MAX, file_bytes_max: OUTPUT_FILE_BYTES_MAX, ..IngestRules::default() }
+    IngestRules {
+        bytes_max: OUTPUT_BYTES_MAX,
+        file_bytes_max: OUTPUT_FILE_BYTES_MAX,
+        group_writes: false,
+        ..IngestRules::default()
+    }
 }
 
 /// Ends a log with what the sandbox refused, so that a build that reached for the network is seen to have done so.
@@ -196,14 +219,6 @@ fn list_refused(outcome: &Outcome, log: &mut dyn std::io::Write) -> std::io::Res
         writeln!(log, "anneal: refused more than is listed")?;
     }
     Ok(())
-}
-
-/// In what a run differed from the build itself, in words; empty for that one.
-fn differences(phase: Phase) -> Vec<String> {
-    let changed = variation(phase);
-    let named = changed.aspects().map(|aspect| aspect.to_string());
-    // Whatever else is the same, it is another process at another time.
-    if phase == Phase::Build { Vec::new() } else { named.chain(["time".to_owned()]).collect() }
 }
 
 /// When a sandbox's own process ran.

@@ -124,6 +124,7 @@ mod tests {
             outputs: Vec::new(),
             build_root: anneal_content::BlobDigest::of(b""),
             sandbox: 1,
+            rules: 1,
         }
     }
 

@@ -6,7 +6,7 @@
 //! the build must have been staged before, as they are after a build was tried.
 
 use crate::{
-    Builder, Error, Phase, Progress, Result,
+    Builder, Error, Progress, Result,
     error::io,
     realise::WorkPlace,
     script,
@@ -15,7 +15,7 @@ use crate::{
 use anneal_content::PackageName;
 use anneal_plan::{Action, Derived, Inputs};
 use anneal_recipe::Catalog;
-use anneal_sandbox::{Mount, MountSource, Outcome};
+use anneal_sandbox::{Mount, MountSource, Outcome, Variation};
 use nix::sys::stat::Mode;
 use std::{
     fs::{OpenOptions, Permissions},
@@ -92,7 +92,7 @@ impl Builder {
                 memory_bytes: u64::from(recipe.build.memory_mib) << 20,
                 cpus: action.cpus,
             },
-            phase: Phase::Build,
+            variation: &Variation::default(),
         };
         let mut spec = self.work_spec(&stage)?;
         spec.limits.silence = PATIENCE;

@@ -1,7 +1,7 @@
 //! From an action to the sandbox that builds it: which directories it sees, where, and with what limits.
 
 use crate::{Builder, Phase, Result, script};
-use anneal_content::TreeDigest;
+use anneal_content::{ActionResult, TreeDigest};
 use anneal_plan::Inputs;
 use anneal_sandbox::{Aspect, Kind, Limits, Mount, MountSource, Spec, Variation};
 use std::{
@@ -27,8 +27,8 @@ const PIDS: u64 = 4096;
 const OPEN_FILES: u64 = 4096;
 
 /// What the proof of a build changes: everything that must not show in the result and costs no time. Fewer processors
-/// would make it slower than the build, and copies of the inputs take memory: those are for a look by hand. The umask
-/// is no accident of a host either: `mkdir` and `install` write it into the result, so every build has the same.
+/// would make it slower than the build, and copies of the inputs take memory: those are for a trial, and so is the umask,
+/// which no host sets and of which only the group's bit could show in modes.
 const PROOF: &[Aspect] = &[
     Aspect::Hostname,
     Aspect::User,
@@ -40,12 +40,36 @@ const PROOF: &[Aspect] = &[
     Aspect::Addresses,
 ];
 
-/// How the surroundings of a run differ from those of the build itself.
-pub(crate) fn variation(phase: Phase) -> Variation {
-    match phase {
-        Phase::Build | Phase::Test => Variation::default(),
-        Phase::Proof => PROOF.iter().copied().collect(),
+/// One run of a build: what it is for, and in what its surroundings differ from those of the build itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Surroundings {
+    pub(crate) phase: Phase,
+    pub(crate) variation: Variation,
+}
+
+impl Surroundings {
+    /// Those of a phase that has no choice.
+    pub(crate) fn of(phase: Phase) -> Self {
+        let proof = if phase == Phase::Proof { PROOF } else { &[] };
+        Self { phase, variation: proof.iter().copied().collect() }
     }
+
+    /// In what they differ, in words, as a result says it; nothing for the build itself.
+    pub(crate) fn differences(&self) -> Vec<String> {
+        if matches!(self.phase, Phase::Build | Phase::Test) {
+            return Vec::new();
+        }
+        // Whatever else is the same, it is another process at another time.
+        self.variation.aspects().map(|aspect| aspect.to_string()).chain([TIME.to_owned()]).collect()
+    }
+}
+
+/// What every repetition differs in.
+pub(crate) const TIME: &str = "time";
+
+/// Whether a result is that of the repetition that goes with each build.
+pub(crate) fn proves(result: &ActionResult) -> bool {
+    result.variation == Surroundings::of(Phase::Proof).differences()
 }
 
 impl Builder {
@@ -86,7 +110,12 @@ impl Builder {
             },
             ..Spec::of(if stage.out.is_some() { Kind::Build } else { Kind::Test })
         };
-        Ok(spec.varied(&variation(stage.phase)))
+        let mut spec = spec.varied(stage.variation);
+        // A build that is shown other processors is told to use as many.
+        if stage.variation.changes(Aspect::Cpus) {
+            spec.env.insert("JOBS".to_owned(), spec.limits.cpus.to_string());
+        }
+        Ok(spec)
     }
 }
 
@@ -98,7 +127,7 @@ pub(crate) struct Stage<'a> {
     pub(crate) script: String,
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) allowance: Allowance,
-    pub(crate) phase: Phase,
+    pub(crate) variation: &'a Variation,
 }
 
 fn scratch(at: &str) -> Mount {

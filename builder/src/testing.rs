@@ -9,7 +9,7 @@ use crate::{
 use anneal_content::{BlobDigest, OutputName, PackageName};
 use anneal_plan::{Inputs, test_key};
 use anneal_recipe::{Catalog, PackageRecipe};
-use anneal_sandbox::Ended;
+use anneal_sandbox::{Ended, Variation};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, time::Duration};
 
@@ -86,7 +86,7 @@ impl Builder {
             script: script::steps_script(script::BUILD, &recipe.test.steps),
             env: script::environment(recipe.selected().date.epoch_secs(), recipe.build.cpus, &BTreeMap::new()),
             allowance: Allowance { wall: TEST_WALL, memory_bytes: TEST_MEMORY, cpus: recipe.build.cpus },
-            phase: Phase::Test,
+            variation: &Variation::default(),
         };
         let spec = self.work_spec(&stage)?;
         let (mut log, mut tail) = (self.store.writer()?, Tail::default());

@@ -4,6 +4,7 @@
 //! socket  GET  /v1/state, /v1/progress?after=N, /v1/blob/DIGEST, /v1/overview, /v1/events?from=SEQ
 //!         GET  /v1/store/why/DIGEST, /v1/journal?from=SEQ, /v1/log/head
 //!         POST /v1/store/collect, /v1/store/backup, /v1/store/import, /v1/store/pins, /v1/store/pins/DIGEST/remove
+//!         POST /v1/trials, /v1/trials/goal
 //!         POST /v1/advisories, /v1/approvers, /v1/approvers/KEY/revoke, /v1/candidates/ID/decision, /v1/catalog/reload
 //! HTTP    GET  /v2/... (the registry), /healthz, /metrics
 //! ```
@@ -19,10 +20,11 @@ use crate::{
 };
 use anneal_api::{
     ApproverRequest, BackupRequest, CollectRequest, Failure, ImportAnswer, LayoutRequest, Overview, PinRequest,
-    RevokeRequest,
+    RevokeRequest, TrialGoal, TrialRequest,
 };
 use anneal_attest::{PublicKey, verify_approval};
-use anneal_content::BlobDigest;
+use anneal_builder::TrialReport;
+use anneal_content::{BlobDigest, PackageName};
 use anneal_ledger::{CandidateId, Decision, Event};
 use anneal_store::Pin;
 use axum::{
@@ -91,6 +93,8 @@ pub(crate) fn control(service: Arc<Service>) -> Router {
         .route("/v1/approvers/{key}/revoke", post(revoke))
         .route("/v1/candidates/{id}/decision", post(decide))
         .route("/v1/catalog/reload", post(reload))
+        .route("/v1/trials", post(try_package))
+        .route("/v1/trials/goal", post(trial_goal))
         .route("/v1/store/collect", post(collect))
         .route("/v1/store/backup", post(back_up))
         .route("/v1/store/import", post(import_layout))
@@ -285,6 +289,14 @@ async fn reload(State(service): Shared) -> Answer<Json<bool>> {
         Ok(Json(changed))
     })
     .await
+}
+
+async fn trial_goal(State(service): Shared, Json(goal): Json<TrialGoal>) -> Answer<Json<Vec<PackageName>>> {
+    blocking(move || Ok(Json(tasks::trial_goal(&service, &goal)?))).await
+}
+
+async fn try_package(State(service): Shared, Json(request): Json<TrialRequest>) -> Answer<Json<TrialReport>> {
+    blocking(move || Ok(Json(tasks::try_package(&service, &request)?))).await
 }
 
 async fn collect(State(service): Shared, Json(request): Json<CollectRequest>) -> Answer<Json<Collected>> {

@@ -98,6 +98,7 @@ impl Service {
         if work_dir.exists() {
             std::fs::remove_dir_all(&work_dir).map_err(io("clear", &work_dir))?;
         }
+        Builder::clear_trials(&work_dir)?;
         for made in [&work_dir, &dir.join("roots"), &settings.feed] {
             std::fs::create_dir_all(made).map_err(io("create", made))?;
         }

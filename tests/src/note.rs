@@ -39,6 +39,37 @@ impl Notes {
         link_tree(root_of_builds(), state);
     }
 
+    /// With as much of the build root as shell steps need: what is copied for each run is copied in no time.
+    pub fn with_small_root(dir: &Path) -> Self {
+        let notes = Self::without_root(dir);
+        Self::link_small_root(&notes.place.state);
+        notes
+    }
+
+    /// Gives a new state directory that part of the build root, under the whole one's name.
+    pub fn link_small_root(state: &Path) {
+        link_small_root(state);
+    }
+
+    /// Another package of the catalogue, in no image: the note, and a file `usr/share/NAME/found` that holds what these
+    /// shell commands write.
+    pub fn add_package(&self, name: &str, requires: &[&str], commands: &str) {
+        let text = fs::read_to_string(self.recipe()).unwrap();
+        let (head, rest) = text.split_once("[build]\n").unwrap();
+        let (_, rest) = rest.split_once("steps = [\n").unwrap();
+        let requires: Vec<_> = requires.iter().map(|name| format!("{name:?}")).collect();
+        let found =
+            format!("{{ {commands}; }} >/tmp/found && install -Dm644 /tmp/found \"$OUT/usr/share/{name}/found\"");
+        let build = format!("[build]\nrequires = [{}]\ncpus = 2\ntimeout-minutes = 1\n", requires.join(", "));
+        let rest = rest
+            .replace("/note/note.txt", &format!("/{name}/note.txt"))
+            .replace("/note/LICENSE", &format!("/{name}/LICENSE"));
+        let head = head.replace("name = \"note\"", &format!("name = \"{name}\""));
+        let head = head.replace("pkg:generic/note", &format!("pkg:generic/{name}"));
+        let text = format!("{head}{build}steps = [\n  '''{found}''',\n{rest}");
+        fs::write(self.place.catalog.join(format!("packages/{name}.toml")), text).unwrap();
+    }
+
     /// The same with other first steps.
     pub fn with_steps(mut self, steps: &[&str]) -> Self {
         self.steps = steps.iter().map(|step| (*step).to_owned()).collect();
@@ -140,6 +171,54 @@ places = ["path:sources/note-{version}.txt"]
             text.len()
         )
     }
+}
+
+/// What shell steps need of the build root.
+const PROGRAMS: &[&str] = &[
+    "sh", "dash", "install", "mkdir", "cat", "ls", "find", "grep", "cut", "head", "date", "id", "uname", "nproc",
+    "stat", "env", "od", "seq", "touch", "rm", "test", "true", "sort", "sleep",
+];
+const LIBRARIES: &[&str] = &[
+    "ld-linux-x86-64.so.",
+    "libc.so.6",
+    "libm.so.6",
+    "libselinux.so.",
+    "libpcre2-8.so.",
+    "libacl.so.",
+    "libattr.so.",
+    "libcrypto.so.",
+];
+
+/// Gives a new state directory a part of the build root that is kept, under the whole one's name.
+fn link_small_root(state: &Path) {
+    let roots = root_of_builds().join("roots");
+    let whole = fs::read_dir(&roots).unwrap().map(|entry| entry.unwrap().path()).find(|path| path.is_dir()).unwrap();
+    let small = state.join("roots").join(whole.file_name().unwrap());
+    fs::create_dir_all(&small).unwrap();
+    for entry in fs::read_dir(&whole).unwrap() {
+        let entry = entry.unwrap();
+        let (from, to) = (entry.path(), small.join(entry.file_name()));
+        match fs::read_link(&from) {
+            Ok(target) => std::os::unix::fs::symlink(target, to).unwrap(),
+            Err(_) if from.ends_with("etc") => link_tree(&from, &to),
+            Err(_) => fs::create_dir(to).unwrap(),
+        }
+    }
+    let part = |folder: &str, wanted: &dyn Fn(&str) -> bool| {
+        fs::create_dir_all(small.join(folder)).unwrap();
+        for entry in fs::read_dir(whole.join(folder)).unwrap() {
+            let entry = entry.unwrap();
+            let to = small.join(folder).join(entry.file_name());
+            match fs::read_link(entry.path()) {
+                _ if !wanted(&entry.file_name().to_string_lossy()) => {}
+                Ok(target) => std::os::unix::fs::symlink(target, to).unwrap(),
+                Err(_) => fs::hard_link(entry.path(), to).unwrap(),
+            }
+        }
+    };
+    part("usr/bin", &|name| PROGRAMS.contains(&name));
+    part("usr/lib64", &|_| true);
+    part("usr/lib/x86_64-linux-gnu", &|name| LIBRARIES.iter().any(|library| name.starts_with(library)));
 }
 
 /// A record that says that releases of the note before `fixed` are broken.

@@ -28,6 +28,6 @@ pub use observe::{
 pub use run::{FAILURES_TOLD_MAX, run, run_with};
 pub use subject::{
     HttpFacts, Image, JudgedAdvisory, Judgement, Package, PlannedChange, Platform, Previous, PreviousImage,
-    PreviousPackage, Role, Run, RunFacts, Subject, Tests, VersionChange,
+    PreviousPackage, Role, Run, RunFacts, Subject, Tests, Trial, VersionChange,
 };
 pub use verdict::{Finding, Object, Outcome, Policy, Scope, Severity, Verdict, Waived, Waiver, judge};

@@ -58,8 +58,19 @@ pub struct Package {
     pub entries: Vec<Entry>,
     /// The output trees of each build of its action: the build itself first, then the repetitions.
     pub builds: Vec<BTreeMap<OutputName, TreeDigest>>,
+    /// What the same action gave when its surroundings were varied on purpose.
+    pub trials: Vec<Trial>,
     /// What became of the tests of its recipe.
     pub tests: Tests,
+}
+
+/// One build of an action in other surroundings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trial {
+    /// What was varied, such as `hostname`.
+    pub varied: Vec<String>,
+    /// The output trees.
+    pub outputs: BTreeMap<OutputName, TreeDigest>,
 }
 
 /// Why a package is in the subject.

@@ -126,7 +126,35 @@ pub fn plan(
     let mut needed: Vec<DerivationId> = needs.flat_map(|n| n.derivations.iter().copied()).collect();
     needed.sort_unstable();
     needed.dedup();
-    let mut plan = BuildPlan::default();
+    let (steps, rebuilt) = steps(old, new, &needed, realised, held);
+    let mut plan = BuildPlan { steps, images: Vec::new() };
+    for (image, need) in &new.images {
+        let untouched = old.and_then(|old| old.images.get(image)).is_some_and(|before| before.key == need.key);
+        plan.images.push(image_step(image, need, &rebuilt, untouched));
+    }
+    plan
+}
+
+/// Plans packages, whether or not an image needs them, and what is built for them.
+pub fn plan_packages(
+    new: &Derived,
+    packages: &[PackageName],
+    realised: &BTreeSet<DerivationId>,
+    held: &BTreeMap<DerivationId, String>,
+) -> BuildPlan {
+    let (steps, _) = steps(None, new, &new.closure_of(packages).into_iter().collect::<Vec<_>>(), realised, held);
+    BuildPlan { steps, images: Vec::new() }
+}
+
+/// The steps of what is needed, in order of the ids, and the packages that are built by them.
+fn steps(
+    old: Option<&Derived>,
+    new: &Derived,
+    needed: &[DerivationId],
+    realised: &BTreeSet<DerivationId>,
+    held: &BTreeMap<DerivationId, String>,
+) -> (Vec<Step>, BTreeSet<PackageName>) {
+    let mut steps = Vec::new();
     let mut rebuilt = BTreeSet::new();
     let mut blocked = BTreeMap::new();
     for package in &new.order {
@@ -142,22 +170,18 @@ pub fn plan(
         let stopped =
             task.requires.keys().find_map(|input| Some(format!("waits for {input}: {}", blocked.get(input)?)));
         if realised.contains(&derivation) {
-            plan.steps.push(Step::Reuse { package, version, derivation });
+            steps.push(Step::Reuse { package, version, derivation });
         } else if let Some(why) = held.get(&derivation).cloned().or(stopped) {
             blocked.insert(package.clone(), why.clone());
-            plan.steps.push(Step::Blocked { package, version, derivation, why });
+            steps.push(Step::Blocked { package, version, derivation, why });
         } else {
             let after: BTreeSet<_> = task.requires.keys().filter(|input| rebuilt.contains(*input)).cloned().collect();
             let reason = reason(old, &package, task, &after);
             rebuilt.insert(package.clone());
-            plan.steps.push(Step::Build { package, version, derivation, reason, after });
+            steps.push(Step::Build { package, version, derivation, reason, after });
         }
     }
-    for (image, need) in &new.images {
-        let untouched = old.and_then(|old| old.images.get(image)).is_some_and(|before| before.key == need.key);
-        plan.images.push(image_step(image, need, &rebuilt, untouched));
-    }
-    plan
+    (steps, rebuilt)
 }
 
 fn image_step(image: &ImageName, need: &ImageNeed, rebuilt: &BTreeSet<PackageName>, untouched: bool) -> ImageStep {

@@ -15,6 +15,6 @@ mod error;
 mod text;
 
 pub use action::{Action, Inputs, test_key};
-pub use build_plan::{BuildPlan, ImageStep, Reason, Step, plan};
+pub use build_plan::{BuildPlan, ImageStep, Reason, Step, plan, plan_packages};
 pub use derivation::{Before, Derivation, Derived, ImageNeed, Input, SourceInput, Toolchain, derive, derive_after};
 pub use error::Error;

@@ -3,7 +3,7 @@
 //! Every answer is JSON; an error is a [`Failure`] with the exit code that the command ends with. The state itself is
 //! [`anneal_ledger::State`], so that a command reads the same whether it asks a daemon or a state directory.
 
-use anneal_content::{BlobDigest, DerivationId, ImageName};
+use anneal_content::{BlobDigest, DerivationId, ImageName, PackageName};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf};
 
@@ -66,6 +66,22 @@ pub struct LayoutRequest {
     pub dir: PathBuf,
     /// Public keys that are trusted, each with its role; PEM.
     pub keys: Vec<(String, String)>,
+}
+
+/// Asks which packages images and packages are made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrialGoal {
+    /// Names of images and packages; none: all of the catalogue.
+    pub names: Vec<String>,
+}
+
+/// Asks the daemon to build a package again in other surroundings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrialRequest {
+    /// Which.
+    pub package: PackageName,
+    /// What is varied, by name.
+    pub varied: Vec<String>,
 }
 
 /// What came of an import.

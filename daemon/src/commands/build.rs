@@ -1,9 +1,12 @@
 //! `anneal build`: wait until the daemon has built what the catalogue asks for, and say what came of it.
 //!
 //! The daemon builds by itself; this command has it read the recipes again, watches, and ends with an exit code that a
-//! script can use.
+//! script can use. With `--vary` it then has packages built again in other surroundings, and says what showed.
+
+mod vary;
 
 use crate::{
+    client::Client,
     commands::{
         log::{event_text, when},
         recipe::with_help,
@@ -35,11 +38,18 @@ const BUILD_ROOT_STEP: usize = 24;
 /// What to wait for.
 #[derive(Debug, clap::Args)]
 pub(crate) struct BuildArgs {
-    /// Images; without any, all of the catalogue
-    pub(crate) images: Vec<ImageName>,
+    /// Images, and with --vary packages too; without any, all of the catalogue
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<ImageName>,
     /// Give up waiting after this many seconds; the daemon goes on
     #[arg(long, value_name = "SECONDS")]
     pub(crate) timeout: Option<u64>,
+    /// Build again with everything varied that must not matter, and name what did: exit 1 where anything differs
+    #[arg(long)]
+    pub(crate) vary: bool,
+    /// Vary this alone, such as `hostname`; may be given again
+    #[arg(long, value_name = "NAME", requires = "vary")]
+    pub(crate) aspect: Vec<String>,
 }
 
 /// What became of an image.
@@ -65,16 +75,40 @@ struct Failed {
 
 /// Performs the command.
 pub(crate) fn run(args: &BuildArgs, settings: &Settings, output: &Output) -> Result<()> {
-    let begun_ms = now_ms();
-    let deadline = args.timeout.map(|seconds| Instant::now() + Duration::from_secs(seconds));
     let client = daemon(settings)?;
     let _: bool = client.post("/v1/catalog/reload", &())?;
+    if !args.vary {
+        let standings = wait(&args.names, args.timeout, &client, output)?;
+        return report(&standings, output);
+    }
+    let overview: Overview = client.get("/v1/overview")?;
+    let images: Vec<_> = args.names.iter().filter(|name| overview.images.contains_key(*name)).cloned().collect();
+    if args.names.is_empty() || !images.is_empty() {
+        // A verdict is no matter here: what fails for not being reproducible is just what is to be explained.
+        let standings = wait(&images, args.timeout, &client, output)?;
+        let failed = standings.into_iter().filter(|(_, standing)| matches!(standing, Standing::Failed { .. }));
+        if let Some(text) = trouble(&failed.collect()) {
+            return Err(Error::No(printable(&text)));
+        }
+    }
+    vary::run(args, &client, settings.jobs, output)
+}
+
+/// Waits until these images are built and judged, or can't be.
+fn wait(
+    images: &[ImageName],
+    timeout: Option<u64>,
+    client: &Client,
+    output: &Output,
+) -> Result<BTreeMap<ImageName, Standing>> {
+    let begun_ms = now_ms();
+    let deadline = timeout.map(|seconds| Instant::now() + Duration::from_secs(seconds));
     let view = View::Daemon(client.clone());
     let mut after = 0;
     loop {
         let overview: Overview = client.get("/v1/overview")?;
         let state = view.state()?;
-        let goal = goal(&overview, &args.images, &view, &state)?;
+        let goal = goal(&overview, images, &view, &state)?;
         let standings: BTreeMap<_, _> =
             goal.iter().map(|(name, key)| (name.clone(), standing(&state, &overview, name, key))).collect();
         let waiting: Vec<_> =
@@ -89,7 +123,7 @@ pub(crate) fn run(args: &BuildArgs, settings: &Settings, output: &Output) -> Res
             .filter_map(line_text)
             .for_each(|text| output.note(&printable(&text)));
         if waiting.is_empty() {
-            return report(&standings, output);
+            return Ok(standings);
         }
         if deadline.is_some_and(|deadline| Instant::now() > deadline) {
             return Err(Error::No(format!("not done in time: {}; the daemon goes on", waiting.join(", "))));
@@ -211,13 +245,13 @@ fn line_text(line: &Line) -> Option<String> {
         News::Trouble(text) => Some(format!("trouble: {text}")),
         // The builder has told of these already.
         News::Event(record) => match &record.event {
-            Event::PackageBuilt { .. } | Event::BuildFailed { .. } => None,
+            Event::PackageBuilt { .. } | Event::BuildFailed { .. } | Event::PackageTried { .. } => None,
             event => Some(event_text(event)),
         },
     }
 }
 
-fn progress_text(progress: &Progress) -> String {
+pub(super) fn progress_text(progress: &Progress) -> String {
     match progress {
         Progress::Fetching { file, bytes } => format!("fetching {file} ({})", human_bytes(*bytes)),
         Progress::Fetched { file, place } => format!("fetched {file} from {place}"),
@@ -226,6 +260,7 @@ fn progress_text(progress: &Progress) -> String {
             Phase::Build => format!("building {package} {version}"),
             Phase::Proof => format!("building {package} {version} once more, to prove that it is reproducible"),
             Phase::Test => format!("testing {package} {version}"),
+            Phase::Trial => format!("building {package} {version} once more in other surroundings"),
         },
         Progress::Built { package, version, cached: true, .. } => format!("{package} {version} was built before"),
         Progress::Built { package, version, reproducible, .. } => {

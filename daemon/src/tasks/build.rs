@@ -17,7 +17,7 @@ pub(crate) fn payloads(ran: &[Ran]) -> Vec<Payload> {
     let kind = |phase| match phase {
         Phase::Build => PayloadKind::Build,
         Phase::Test => PayloadKind::Test,
-        Phase::Proof => PayloadKind::Proof,
+        Phase::Proof | Phase::Trial => PayloadKind::Proof,
     };
     ran.iter().map(|r| Payload { kind: kind(r.phase), start_ms: r.start_ms, end_ms: r.end_ms }).collect()
 }

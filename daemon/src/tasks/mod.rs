@@ -6,12 +6,14 @@ mod feed;
 mod image;
 mod publish;
 mod respond;
+mod trial;
 
 pub(crate) use build::{Again, ask_for_lost, build, held_derivations};
 pub(crate) use candidate::binding;
 pub(crate) use feed::{Feed, import_advisory, read_record};
 pub(crate) use image::{CheckReport, index_image, report};
 pub(crate) use respond::{component_of, judge_catalog, remediation_of};
+pub(crate) use trial::{trial_goal, try_package};
 
 use crate::{error::Result, service::Service};
 use anneal_ledger::Task;

@@ -56,12 +56,11 @@ pub fn texts_in(
     Ok(texts)
 }
 
+/// What is done with each file of an archive, by its path.
+type EachEntry<'f> = dyn FnMut(&str, &mut tar::Entry<'_, io::Take<Box<dyn Read + '_>>>) -> io::Result<()> + 'f;
+
 /// Goes through the files of an archive.
-fn each_entry(
-    name: &str,
-    file: &mut File,
-    each: &mut dyn FnMut(&str, &mut tar::Entry<'_, io::Take<Box<dyn Read + '_>>>) -> io::Result<()>,
-) -> Result<(), Error> {
+fn each_entry(name: &str, file: &mut File, each: &mut EachEntry<'_>) -> Result<(), Error> {
     let refused = |reason: String| Error::PackageRefused { package: name.to_owned(), reason };
     let broken = |error: io::Error| refused(format!("it can't be read: {error}"));
     let mut magic = [0; 6];

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) const CHECKS: &[Check] = &[
     check("REP-01", Block, "a second build gives the same outputs", Look::Packages(repeated)),
+    check("REP-02", Block, "other surroundings give the same outputs", Look::Packages(tried)),
     check(
         "REP-06",
         Block,
@@ -41,6 +42,22 @@ fn repeated(view: &View<'_>, package: &Package, report: &mut Report) {
                 format!("build {} gives the same trees as build 1", number + 2),
                 differences(first, other),
                 "compare the two trees; times, paths, locale, core count and directory order are the usual causes",
+            );
+        }
+    }
+}
+
+/// A package that nobody tried is not looked at here: that it was repeated at all is the check above.
+fn tried(view: &View<'_>, package: &Package, report: &mut Report) {
+    let Some(first) = package.builds.first() else { return };
+    for trial in &package.trials {
+        report.saw();
+        if trial.outputs != *first {
+            report.fail(
+                view.package(&package.name),
+                format!("the same trees with these varied: {}", trial.varied.join(", ")),
+                differences(first, &trial.outputs),
+                format!("`anneal build --vary {}` names the cause, the files and the bytes", package.name),
             );
         }
     }

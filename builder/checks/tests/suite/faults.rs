@@ -63,6 +63,9 @@ const RECIPE: &[Fault] = &[
             s.packages[0].builds[1].clear();
         });
     }),
+    ("REP-02", "a trial that gave something else", |w| {
+        subject(w, |s| s.packages[0].trials[0].outputs = builds_of(&["other"]).remove(0));
+    }),
 ];
 
 const PROGRAMS: &[Fault] = &[

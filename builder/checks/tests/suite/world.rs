@@ -302,6 +302,11 @@ fn package(p: &Pkg, blobs: &mut MemoryBlobs) -> Package {
         role: Role::Checked,
         entries,
         builds: builds_of(&p.builds),
+        trials: builds_of(&["web"])
+            .into_iter()
+            .map(|outputs| Trial { varied: vec!["umask".into()], outputs })
+            .filter(|_| p.name == "web")
+            .collect(),
         tests: p.tests.clone(),
     }
 }
