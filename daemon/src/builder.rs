@@ -16,7 +16,17 @@ pub(crate) fn new_builder(settings: &Settings, store: Store, cancel: CancelToken
         Error::Input("no lock of the build root; name one with `lock` in the configuration or ANNEAL_LOCK".into())
     })?;
     let text = std::fs::read_to_string(&lock_path).map_err(io("read", &lock_path))?;
-    let root = BuildRoot::new(BuildRootLock::parse(&text)?, &settings.state.join("roots"))?;
+    builder_over(settings, store, BuildRootLock::parse(&text)?, cancel)
+}
+
+/// The same with this lock, whatever the settings say of one.
+pub(crate) fn builder_over(
+    settings: &Settings,
+    store: Store,
+    lock: BuildRootLock,
+    cancel: CancelToken,
+) -> Result<Builder> {
+    let root = BuildRoot::new(lock, &settings.state.join("roots"))?;
     let fetch = FetchConfig { spool: settings.state.join("work"), ..fetch_config(settings)? };
     let config = BuilderConfig {
         work_dir: settings.state.join("work"),

@@ -1,4 +1,6 @@
-//! `anneal image`: which images were built, what is in them, what the checks said.
+//! `anneal image`: which images were built, what is in them, what the checks said, whether they can be built again.
+
+mod reproduce;
 
 use crate::{
     commands::log::when,
@@ -32,6 +34,8 @@ pub(crate) enum ImageCommand {
         /// Its name (the newest that was built), its digest, or the beginning of its digest
         image: String,
     },
+    /// Build an image again from its evidence alone, in a store of its own; exit 1 where it comes out otherwise
+    Reproduce(reproduce::ReproduceArgs),
 }
 
 /// Performs the command.
@@ -39,6 +43,7 @@ pub(crate) fn run(command: &ImageCommand, settings: &Settings, output: &Output) 
     let view = view(settings)?;
     let state = view.state()?;
     match command {
+        ImageCommand::Reproduce(args) => reproduce::run(args, find(&state, &args.image)?, &view, settings, output),
         ImageCommand::List => list(&state, output),
         ImageCommand::Show { image } => {
             let image = find(&state, image)?;
@@ -207,6 +212,7 @@ mod tests {
             verdict: None,
             judged_against: None,
             evidence: Vec::new(),
+            build_root: None,
             collected_ms: None,
         }
     }

@@ -1,0 +1,115 @@
+//! A published image built again from what its evidence names, long after the recipes have moved on.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "all of this is a test")]
+
+use anneal_tests::{Notes, Place, file, scratch};
+use serde_json::Value;
+use std::{fs, path::Path};
+use tempfile::TempDir;
+
+/// A note that was published, and whose recipe is another one since.
+fn published() -> (TempDir, Notes, String) {
+    let dir = scratch();
+    let notes = Notes::with_small_root(dir.path());
+    notes.place.release_all();
+    let manifest = notes.place.candidates()[0]["manifest"].as_str().unwrap().to_owned();
+    notes.edit("steps = [", "steps = [\n  'mkdir -p \"$OUT/usr/share/later\"',");
+    notes.edit("version = \"1.0\"\n\n[upstream]", "version = \"1.1\"\n\n[upstream]");
+    let daemon = notes.place.daemon();
+    notes.place.anneal(&["build", "note"]).fine();
+    daemon.stop();
+    assert_ne!(newest(&notes.place), manifest, "the recipe of today makes another image");
+    (dir, notes, manifest)
+}
+
+fn newest(place: &Place) -> String {
+    let list = place.anneal(&["image", "list", "--json"]).fine().json();
+    let newest = list.as_array().unwrap().iter().max_by_key(|one| one["image"]["at_ms"].as_u64()).unwrap();
+    newest["image"]["manifest"].as_str().unwrap().to_owned()
+}
+
+/// A directory to build in that has the build root already, since unpacking it says nothing here.
+fn scratch_with_root(dir: &Path, name: &str) -> String {
+    let scratch = dir.join(name);
+    fs::create_dir(&scratch).unwrap();
+    Notes::link_small_root(&scratch);
+    scratch.to_str().unwrap().to_owned()
+}
+
+fn provenance(place: &Place, manifest: &str) -> Value {
+    let shown = place.anneal(&["image", "show", manifest, "--json"]).fine().json();
+    let evidence = shown["image"]["evidence"].as_array().unwrap().clone();
+    evidence.into_iter().find(|one| one["predicate_type"] == "https://slsa.dev/provenance/v1").unwrap()
+}
+
+#[test]
+fn an_image_is_built_again_from_its_evidence_though_the_recipes_changed() {
+    let (dir, notes, manifest) = published();
+    let there = scratch_with_root(dir.path(), "there");
+    // Not even the recipes of today are there.
+    fs::rename(&notes.place.catalog, dir.path().join("gone")).unwrap();
+    fs::create_dir(&notes.place.catalog).unwrap();
+    let said = notes.place.anneal(&["image", "reproduce", &manifest, "--scratch", &there, "--json"]).fine();
+    let told = said.json();
+    assert_eq!((told["reproduced"].as_bool(), &told["rebuilt"]), (Some(true), &told["manifest"]));
+    assert_eq!(told["manifest"], manifest.as_str());
+    assert!(said.err.contains("building note 1.0"), "it was really built:\n{}", said.err);
+    // A second time needs another directory: what one holds could be what the first time made.
+    notes.place.anneal(&["image", "reproduce", &manifest, "--scratch", &there]).refused(2, &["has a store already"]);
+    let there = scratch_with_root(dir.path(), "again");
+    let daemon_less = notes.place.anneal(&["image", "reproduce", &manifest, "--scratch", &there]).fine();
+    assert!(daemon_less.out.contains("reproduced: 1 packages built from its evidence alone"), "{}", daemon_less.out);
+}
+
+#[test]
+fn a_source_that_was_tampered_with_is_no_source() {
+    let (dir, notes, manifest) = published();
+    let text = "the note of release 1.0\n";
+    let digest = anneal_content::BlobDigest::of(text.as_bytes());
+    let archived = file(&notes.place.state.join("store"), &digest);
+    let there = scratch_with_root(dir.path(), "there");
+    // The archive's copy and the one at its place say something else now.
+    for path in [&archived, &notes.place.catalog.join("sources/note-1.0.txt")] {
+        let mut permissions = fs::metadata(path).unwrap().permissions();
+        std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o644);
+        fs::set_permissions(path, permissions).unwrap();
+        fs::write(path, "the note of release 9.9\n").unwrap();
+    }
+    let said = notes.place.anneal(&["image", "reproduce", &manifest, "--scratch", &there]);
+    said.refused(1, &["was not reproduced", "note.txt", &digest.to_string()]);
+}
+
+#[test]
+fn what_the_evidence_lacks_is_named() {
+    let (dir, notes, manifest) = published();
+    let shown = notes.place.anneal(&["image", "show", &manifest, "--json"]).fine().json();
+    let store = notes.place.state.join("store");
+    let lock: anneal_content::BlobDigest = shown["image"]["build_root"].as_str().unwrap().parse().unwrap();
+    let there = scratch_with_root(dir.path(), "there");
+    fs::remove_file(file(&store, &lock)).unwrap();
+    let said = notes.place.anneal(&["image", "reproduce", &manifest, "--scratch", &there]);
+    said.refused(1, &["is not enough to build it again", "build-root.lock", &lock.to_string()]);
+    // Signed by another key than the one that is trusted.
+    let key = dir.path().join("stranger.pem");
+    notes.place.anneal(&["key", "new", key.to_str().unwrap()]).fine();
+    let public = format!("{}.pub", key.display());
+    let said = notes.place.anneal(&["image", "reproduce", &manifest, "--key", &public]);
+    said.refused(1, &["is not verified"]);
+    // And a bundle that is gone.
+    let bundle: anneal_content::BlobDigest =
+        provenance(&notes.place, &manifest)["bundle"].as_str().unwrap().parse().unwrap();
+    fs::remove_file(file(&store, &bundle)).unwrap();
+    let there = scratch_with_root(dir.path(), "another");
+    assert_ne!(notes.place.anneal(&["image", "reproduce", &manifest, "--scratch", &there]).code, 0);
+}
+
+#[test]
+fn the_build_root_of_what_was_published_is_kept_when_the_lock_changes() {
+    let (_dir, notes, manifest) = published();
+    let daemon = notes.place.daemon();
+    let shown = notes.place.anneal(&["image", "show", &manifest, "--json"]).fine().json();
+    let lock = shown["image"]["build_root"].as_str().unwrap();
+    let why = notes.place.anneal(&["store", "why", lock]).fine();
+    assert!(why.out.contains("the lock of the build root of"), "{}", why.out);
+    daemon.stop();
+}
