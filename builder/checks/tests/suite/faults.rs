@@ -1,7 +1,7 @@
 //! One broken image for each way in which a check must fail: the check, the fault in words, and how it is made.
 
 use crate::archive::Raw;
-use crate::world::{World, builds_of, names};
+use crate::world::{World, builds_of, names, tried};
 use anneal_checks::*;
 use anneal_content::BlobDigest;
 use serde_json::{Value, json};
@@ -64,7 +64,7 @@ const RECIPE: &[Fault] = &[
         });
     }),
     ("REP-02", "a trial that gave something else", |w| {
-        subject(w, |s| s.packages[0].trials[0].outputs = builds_of(&["other"]).remove(0));
+        subject(w, |s| s.packages.iter_mut().for_each(|p| p.trials.iter_mut().for_each(|t| *t = tried("other"))));
     }),
 ];
 
