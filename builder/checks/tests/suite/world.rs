@@ -307,6 +307,7 @@ fn package(p: &Pkg, blobs: &mut MemoryBlobs) -> Package {
         builds: builds_of(&p.builds),
         // A trial that gave the same, of one package.
         trials: p.builds.first().filter(|_| p.name == "web").map(|first| tried(first)).into_iter().collect(),
+        tests: p.tests.clone(),
     }
 }
 
