@@ -13,7 +13,7 @@ fn published() -> (TempDir, Notes, String) {
     let notes = Notes::with_small_root(dir.path());
     notes.place.release_all();
     let manifest = notes.place.candidates()[0]["manifest"].as_str().unwrap().to_owned();
-    notes.edit("steps = [", "steps = [\n  'mkdir -p \"$OUT/usr/share/later\"',");
+    notes.edit("steps = [\n", "steps = [\n  'mkdir -p \"$OUT/usr/share/later\"',");
     notes.edit("version = \"1.0\"\n\n[upstream]", "version = \"1.1\"\n\n[upstream]");
     let daemon = notes.place.daemon();
     notes.place.anneal(&["build", "note"]).fine();
