@@ -17,14 +17,15 @@
 //! Every write is synced before it returns. A write that fails leaves the engine in a state that must not be written
 //! to again, so the caller poisons the store.
 
-use crate::{DatabaseFault, Error, OpenMode, Result, engine_log};
+use crate::{DatabaseFault, Error, OpenMode, Result, engine_log, engine_table};
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction, IteratorMode,
-    LogLevel, Options, ReadOptions, WriteBatch, WriteOptions,
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction, ErrorKind,
+    IteratorMode, LogLevel, Options, ReadOptions, WriteBatch, WriteOptions,
 };
 use std::{
     collections::BTreeMap,
     ffi::OsString,
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -101,12 +102,15 @@ impl std::fmt::Debug for Db {
 impl Db {
     /// Opens the database; a reader sees what was there at this moment, also beside a running writer.
     pub(crate) fn open(path: &Path, mode: OpenMode) -> Result<Self> {
+        if mode == OpenMode::ReadOnly {
+            require_head(path)?;
+        }
         engine_log::check_all(path)?;
         let mut attempt = 1;
         let mut last = None;
         loop {
             let (before, files) = (tables_of(path), files_of(path));
-            let opened = open_once(path, mode).map_err(|error| fault("open tables", path, error));
+            let opened = open_once(path, mode).map_err(|error| unopened(path, error));
             let error = match opened {
                 // The engine reads the list of tables, then the log. What the writer moves from the one to the other
                 // meanwhile is in neither, though later writes are seen.
@@ -131,8 +135,9 @@ impl Db {
 
     /// Opens the database that the caller alone may write to as it is on the disk, without changing it.
     pub(crate) fn look(path: &Path) -> Result<Self> {
+        require_head(path)?;
         engine_log::check_all(path)?;
-        let inner = open_once(path, OpenMode::ReadOnly).map_err(|error| fault("open tables", path, error))?;
+        let inner = open_once(path, OpenMode::ReadOnly).map_err(|error| unopened(path, error))?;
         Ok(Self { inner, path: path.to_owned() })
     }
 
@@ -177,6 +182,26 @@ impl Db {
             self.inner.cancel_all_background_work(true);
             fault("write", &self.path, e)
         })
+    }
+
+    /// What is wrong with the files of tables where no row shows it, with the table that each belongs to.
+    pub(crate) fn damaged_files(&self) -> Result<Vec<(String, Error)>> {
+        let files = self.inner.live_files().map_err(|e| fault("list tables", &self.path, e))?;
+        let mut damaged = Vec::new();
+        for file in files {
+            let path = self.path.join(file.name.trim_start_matches('/'));
+            let wrong = match engine_table::check(&path) {
+                Ok(Ok(())) => continue,
+                Ok(Err(wrong)) => wrong,
+                // the writer has put another in its place
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                Err(e) => e.to_string(),
+            };
+            let source = DatabaseFault(format!("{}: {wrong}", path.display()));
+            let fault = Error::Database { operation: "check a table", path: self.path.clone(), source };
+            damaged.push((file.column_family_name, fault));
+        }
+        Ok(damaged)
     }
 
     /// The rows from `start` on, in order of their keys, up to and without `end` (`None`: to the last).
@@ -282,11 +307,22 @@ fn files_of(path: &Path) -> BTreeMap<OsString, u64> {
     files.map(|file| (file.file_name(), file.metadata().map_or(0, |found| found.len()))).collect()
 }
 
-/// Whether there are tables, and nothing that says which of them count: opened to write, they would be replaced.
-pub(crate) fn is_beheaded(path: &Path) -> bool {
-    let names = std::fs::read_dir(path).into_iter().flatten().flatten();
-    let tables = names.filter(|entry| entry.path().extension().is_some_and(|kind| kind == "sst")).count();
-    tables > 0 && !path.join("CURRENT").exists()
+/// Whether nothing was ever written to a database, whatever a first open that was stopped has left of it.
+pub(crate) fn is_blank(path: &Path) -> bool {
+    let holds_rows = |name: &OsString, bytes: u64| {
+        let kind = Path::new(name).extension();
+        kind.is_some_and(|kind| kind == "sst") || (kind.is_some_and(|kind| kind == "log") && bytes > 0)
+    };
+    !files_of(path).iter().any(|(name, bytes)| holds_rows(name, *bytes))
+}
+
+/// Refuses a database that lacks what names its tables: opened to write, it would be replaced by an empty one.
+fn require_head(path: &Path) -> Result<()> {
+    let lacks = if path.is_dir() { "CURRENT, which names the list of its tables," } else { "its directory" };
+    match path.join("CURRENT").is_file() {
+        true => Ok(()),
+        false => Err(Error::Beheaded { path: path.to_owned(), lacks }),
+    }
 }
 
 /// Which list of tables is the present one, and how long it is: a change of the tables makes it longer, or another.
@@ -294,6 +330,19 @@ fn tables_of(path: &Path) -> Option<(String, u64)> {
     let name = std::fs::read_to_string(path.join("CURRENT")).ok()?;
     let length = std::fs::metadata(path.join(name.trim_end())).ok()?.len();
     Some((name, length))
+}
+
+/// Why a database did not open: what will not get better by itself is told from what may.
+fn unopened(path: &Path, error: rocksdb::Error) -> Error {
+    let is_lasting = match error.kind() {
+        ErrorKind::Corruption | ErrorKind::NotFound | ErrorKind::InvalidArgument => true,
+        ErrorKind::IOError => error.as_ref().contains("No such file"),
+        _ => false,
+    };
+    match is_lasting {
+        true => Error::Unopened { path: path.to_owned(), source: DatabaseFault(error.into_string()) },
+        false => fault("open tables", path, error),
+    }
 }
 
 fn fault(operation: &'static str, path: &Path, error: rocksdb::Error) -> Error {

@@ -92,11 +92,31 @@ pub enum Error {
         /// The last one that can be read.
         found: u64,
     },
-    /// The database has tables and no list of them.
-    #[error("the database {} has tables, but CURRENT, which names their list, is missing; restore it from a backup", path.display())]
+    /// The database is gone, or has tables and nothing that names them.
+    #[error("the database {} is not whole: {lacks} is missing; nothing was changed, restore it from a backup", path.display())]
     Beheaded {
         /// The database's directory.
         path: PathBuf,
+        /// What it lacks.
+        lacks: &'static str,
+    },
+    /// The engine does not take its own files any more.
+    #[error("the database {} is damaged and cannot be opened; nothing was changed, restore it from a backup", path.display())]
+    Unopened {
+        /// The database's directory.
+        path: PathBuf,
+        /// The engine's own words.
+        #[source]
+        source: DatabaseFault,
+    },
+    /// There are rows, and nothing says any more how many were acknowledged.
+    #[error(
+        "the file HEAD of {}, which says what was acknowledged, is lost or damaged, so nobody can tell whether the \
+         database has all of it; nothing was changed, put HEAD back from a copy or restore a backup", dir.display()
+    )]
+    HeadLost {
+        /// The store's directory.
+        dir: PathBuf,
     },
     /// A write to a store that was opened for reading.
     #[error("store {} is open for reading only, and this needs writing; go through the daemon", dir.display())]
@@ -313,7 +333,7 @@ pub enum Error {
         reason: String,
     },
     /// There is no such generation.
-    #[error("the backup {} has no generation{}; it has {known:?}", dir.display(), number.map(|n| format!(" {n}")).unwrap_or_default())]
+    #[error("the backup {} has no generation{}: {}", dir.display(), number.map(|n| format!(" {n}")).unwrap_or_default(), known_generations(known))]
     NoGeneration {
         /// The directory.
         dir: PathBuf,
@@ -337,7 +357,28 @@ fn not_backup(found: Option<&str>, marker: &str, known: &str) -> String {
     }
 }
 
+fn known_generations(known: &[u64]) -> String {
+    match known {
+        [] => "none was ever finished in it; name another directory, or make a backup".to_owned(),
+        known => format!("it has {}", known.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")),
+    }
+}
+
 impl Error {
+    /// Whether it says something about this machine at this moment, and nothing about what was asked for: the same may
+    /// work when there is room again, or after a restart.
+    pub fn is_of_the_machine(&self) -> bool {
+        matches!(
+            self,
+            Self::Full { .. }
+                | Self::Io { .. }
+                | Self::Sync { .. }
+                | Self::Poisoned { .. }
+                | Self::Database { .. }
+                | Self::Bucket(_)
+        )
+    }
+
     /// A closure that names the operation and the path of an I/O error.
     pub(crate) fn io(operation: &'static str, path: &std::path::Path) -> impl FnOnce(io::Error) -> Self + use<> {
         let path = path.to_owned();

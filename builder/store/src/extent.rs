@@ -12,7 +12,7 @@
 //! It is written after the database's own sync and synced with the journal's head, never earlier: what it says is always
 //! true. After a power cut it may say less than the truth; whatever an event names is covered, since events sync it.
 
-use crate::{Error, Result, layout::Layout, store::lock};
+use crate::{Error, Result, acknowledged::Slot, layout::Layout, store::lock};
 use std::{
     fs::{File, OpenOptions},
     io,
@@ -34,16 +34,6 @@ pub(crate) struct Extent {
     last: Mutex<(u64, u64)>,
 }
 
-/// The last acknowledged write; 0 where none was noted.
-pub(crate) fn read(layout: &Layout) -> Result<u64> {
-    let path = layout.head();
-    match File::open(&path) {
-        Ok(file) => Ok(slots(&file).map_err(Error::io("read", &path))?.into_iter().flatten().max().unwrap_or(0)),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(0),
-        Err(e) => Err(Error::io("open", &path)(e)),
-    }
-}
-
 impl Extent {
     pub(crate) fn open(layout: &Layout) -> Result<Self> {
         let path = layout.head();
@@ -51,9 +41,9 @@ impl Extent {
         let opened = options.read(true).write(true).create(true).truncate(false).open(&path);
         let file = opened.map_err(Error::io("open", &path))?;
         let slots = slots(&file).map_err(Error::io("read", &path))?;
-        let last = slots.into_iter().flatten().max().unwrap_or(0);
+        let last = slots.into_iter().filter_map(Slot::whole).max().unwrap_or(0);
         // the older one is overwritten, so that the newer one stays if this write is torn
-        let next = if slots.first().copied().flatten() == Some(last) { 1 } else { 0 };
+        let next = if slots[0] == Slot::Whole(last) { 1 } else { 0 };
         Ok(Self { file, path, last: Mutex::new((last, next)) })
     }
 
@@ -68,18 +58,30 @@ impl Extent {
         *last = (sequence, 1 - last.1);
         Ok(())
     }
+
+    /// Writes a slot again that does not check; says how many did not.
+    pub(crate) fn mend(&self) -> Result<usize> {
+        let last = lock(&self.last);
+        let slots = slots(&self.file).map_err(Error::io("read", &self.path))?;
+        let wrong: Vec<u64> = (0..).zip(slots).filter(|(_, slot)| *slot == Slot::Wrong).map(|(at, _)| at).collect();
+        for index in &wrong {
+            let at = START + index * SLOT_BYTES as u64;
+            self.file.write_all_at(&encode(last.0), at).map_err(Error::io("write", &self.path))?;
+        }
+        if !wrong.is_empty() {
+            self.file.sync_data().map_err(|source| Error::Sync { path: self.path.clone(), source })?;
+        }
+        Ok(wrong.len())
+    }
 }
 
-fn slots(file: &File) -> io::Result<[Option<u64>; 2]> {
+/// What the two slots say.
+pub(crate) fn slots(file: &File) -> io::Result<[Slot<u64>; 2]> {
     let slot = |index: u64| {
-        let mut bytes = [0; SLOT_BYTES];
-        match file.read_exact_at(&mut bytes, START + index * SLOT_BYTES as u64) {
-            Ok(()) => {}
-            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-            Err(e) => return Err(e),
-        }
-        let sequence = bytes.first_chunk::<8>().map(|number| u64::from_be_bytes(*number));
-        Ok(sequence.filter(|sequence| encode(*sequence) == bytes))
+        Slot::read(file, START + index * SLOT_BYTES as u64, |bytes: &[u8; SLOT_BYTES]| {
+            let sequence = u64::from_be_bytes(*bytes.first_chunk::<8>()?);
+            (encode(sequence) == *bytes).then_some(sequence)
+        })
     };
     Ok([slot(0)?, slot(1)?])
 }
@@ -97,29 +99,37 @@ fn encode(sequence: u64) -> [u8; SLOT_BYTES] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::acknowledged::Acknowledged;
 
     #[test]
-    fn the_greatest_number_whose_slot_checks_counts_and_a_torn_slot_leaves_the_one_before() {
+    fn the_greatest_number_whose_slot_checks_counts_and_a_damaged_slot_leaves_the_one_before() {
         let dir = tempfile::tempdir().unwrap();
         let layout = Layout { dir: dir.path().to_owned(), in_bucket: false };
-        assert_eq!(read(&layout).unwrap(), 0);
+        let writes = || {
+            let said = Acknowledged::read(&layout).unwrap();
+            (said.writes, said.wrong)
+        };
+        assert_eq!(writes(), (0, 0));
         let extent = Extent::open(&layout).unwrap();
         for sequence in [3, 9, 7, 12] {
             extent.note(sequence).unwrap();
         }
-        assert_eq!(read(&layout).unwrap(), 12);
+        assert_eq!(writes(), (12, 0));
         let mut bytes = std::fs::read(layout.head()).unwrap();
         for at in [128, 160] {
             let mut torn = bytes.clone();
             torn[at + 7] ^= 1;
             std::fs::write(layout.head(), torn).unwrap();
-            assert!([9, 12].contains(&read(&layout).unwrap()));
+            let (found, wrong) = writes();
+            assert!([9, 12].contains(&found) && wrong == 1, "{found}");
+            assert_eq!(extent.mend().unwrap(), 1);
+            assert_eq!((writes(), extent.mend().unwrap()), ((12, 0), 0));
         }
         bytes[128] ^= 1;
         bytes[160] ^= 1;
         std::fs::write(layout.head(), bytes).unwrap();
-        assert_eq!(read(&layout).unwrap(), 0);
+        assert_eq!(writes(), (0, 2));
         Extent::open(&layout).unwrap().note(20).unwrap();
-        assert_eq!(read(&layout).unwrap(), 20);
+        assert_eq!(writes(), (20, 1));
     }
 }

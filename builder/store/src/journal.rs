@@ -8,11 +8,11 @@
 //! 32 bytes chain of the last event
 //! 24 bytes start of the BLAKE3 of the above
 //! ```
-//! A slot that does not check is a torn write, and the other one counts. A journal that ends before the head, or has
-//! another chain there, has lost what was acknowledged, and the store does not open for writing.
+//! What is read of them, and what follows for a store whose journal ends before its head, stands in `acknowledged.rs`.
 
 use crate::{
     Error, Result, Store,
+    acknowledged::Slot,
     db::{Changes, Db, Row, Table},
     layout::{Layout, sync},
     store::lock,
@@ -25,7 +25,7 @@ use std::{
     path::PathBuf,
 };
 
-type Chain = [u8; 32];
+pub(crate) type Chain = [u8; 32];
 const SLOT_BYTES: usize = 64;
 /// The longest event.
 const EVENT_BYTES_MAX: u64 = 16 << 20;
@@ -40,30 +40,12 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// Opens the head file for appending and compares it with the database.
+    /// Opens the head file for appending to the journal of a database that was held against it.
     pub(crate) fn open(layout: &Layout, db: &Db) -> Result<Self> {
         let path = layout.head();
         let mut options = OpenOptions::new();
         let opened = options.read(true).write(true).create(true).truncate(false).open(&path);
-        let head = Self::read(layout, db, opened.map_err(Error::io("open", &path))?)?;
-        if !head.check(layout, db)? {
-            head.write()?;
-            sync(&layout.dir)?;
-        }
-        Ok(head)
-    }
-
-    /// Compares the head file with the database and changes neither.
-    pub(crate) fn look(layout: &Layout, db: &Db) -> Result<()> {
-        match File::open(layout.head()) {
-            Ok(file) => Self::read(layout, db, file)?.check(layout, db).map(drop),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(e) => Err(Error::io("open", &layout.head())(e)),
-        }
-    }
-
-    fn read(layout: &Layout, db: &Db, file: File) -> Result<Self> {
-        let path = layout.head();
+        let file = opened.map_err(Error::io("open", &path))?;
         let (count, chain) = match db.last(Table::Journal)? {
             Some(row) => {
                 let (seq, chain, _) = decode(layout, row)?;
@@ -71,39 +53,23 @@ impl Head {
             }
             None => (0, [0; 32]),
         };
-        Ok(Self { file, path, count, chain })
+        let head = Self { file, path, count, chain };
+        let slots = slots(&head.file).map_err(Error::io("read", &head.path))?;
+        if slots.into_iter().all(|slot| slot.whole().is_none()) {
+            head.write()?;
+            sync(&layout.dir)?;
+        }
+        Ok(head)
     }
 
-    /// Whether the last event that was acknowledged is there; no, where there never was one.
-    fn check(&self, layout: &Layout, db: &Db) -> Result<bool> {
-        let damaged = |seq, reason: &str| Error::Journal { dir: layout.dir.clone(), seq, reason: reason.to_owned() };
-        let slots = [self.slot(0)?, self.slot(1)?];
-        let newest = slots.into_iter().flatten().max_by_key(|(count, _)| *count);
-        let Some((acknowledged, chain)) = newest else {
-            if self.count > 0 {
-                return Err(damaged(self.count, "the file HEAD, which names the last event, is lost or damaged"));
-            }
-            return Ok(false);
-        };
-        let Some(last) = acknowledged.checked_sub(1) else { return Ok(true) };
-        match db.get(Table::Journal, &last.to_be_bytes())? {
-            Some(value) if value.starts_with(&chain) => Ok(true),
-            Some(_) => Err(damaged(last, "it is not the event that was acknowledged")),
-            None => Err(damaged(last, "it was acknowledged and is missing")),
+    /// Writes a slot again that does not check; says how many did not.
+    pub(crate) fn mend(&self) -> Result<usize> {
+        let slots = slots(&self.file).map_err(Error::io("read", &self.path))?;
+        let wrong = slots.into_iter().filter(|slot| *slot == Slot::Wrong).count();
+        if wrong > 0 {
+            self.write()?;
         }
-    }
-
-    fn slot(&self, index: u64) -> Result<Option<(u64, Chain)>> {
-        let mut slot = [0; SLOT_BYTES];
-        match self.file.read_exact_at(&mut slot, index * SLOT_BYTES as u64) {
-            Ok(()) => {}
-            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-            Err(e) => return Err(Error::io("read", &self.path)(e)),
-        }
-        let parts = slot.split_first_chunk::<8>().and_then(|(count, rest)| Some((count, rest.first_chunk::<32>()?)));
-        let Some((count, chain)) = parts else { return Ok(None) };
-        let (count, chain) = (u64::from_be_bytes(*count), *chain);
-        Ok((encode_slot(count, &chain) == slot).then_some((count, chain)))
+        Ok(wrong)
     }
 
     fn write(&self) -> Result<()> {
@@ -116,13 +82,25 @@ impl Head {
 
     /// Which of the two slots holds the older head: that one is overwritten.
     fn generation(&self) -> u64 {
-        let count = |index| self.slot(index).ok().flatten().map(|(count, _)| count);
-        match (count(0), count(1)) {
-            (Some(first), Some(second)) if first > second => 1,
-            (Some(_), None) => 1,
+        let counts = slots(&self.file).map(|slots| slots.map(|slot| slot.whole().map(|(count, _)| count)));
+        match counts {
+            Ok([Some(first), Some(second)]) if first > second => 1,
+            Ok([Some(_), None]) => 1,
             _ => 0,
         }
     }
+}
+
+/// What the two slots say.
+pub(crate) fn slots(file: &File) -> io::Result<[Slot<(u64, Chain)>; 2]> {
+    let slot = |index: u64| {
+        Slot::read(file, index * SLOT_BYTES as u64, |bytes: &[u8; SLOT_BYTES]| {
+            let (count, rest) = bytes.split_first_chunk::<8>()?;
+            let (count, chain) = (u64::from_be_bytes(*count), *rest.first_chunk::<32>()?);
+            (encode_slot(count, &chain) == *bytes).then_some((count, chain))
+        })
+    };
+    Ok([slot(0)?, slot(1)?])
 }
 
 fn encode_slot(count: u64, chain: &Chain) -> [u8; SLOT_BYTES] {

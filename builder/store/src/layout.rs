@@ -1,6 +1,6 @@
 //! Where things are in a store's directory, who may write there, and what an open repairs.
 
-use crate::{Error, OpenMode, Result, footing};
+use crate::{Error, OpenMode, Result, footing, store::RESERVE_BYTES};
 use anneal_content::{BlobDigest, TreeDigest};
 use rustix::fs::{FlockOperation, flock};
 use std::{
@@ -18,6 +18,8 @@ const FORMAT: &str = "anneal store 1";
 const FORMAT_BUCKET: &str = "anneal store 1, blobs in a bucket";
 /// The longest marker or lock text that is read.
 const TEXT_MAX: u64 = 4096;
+/// What must be free where a store is made: the reserve, and some room for what it is made for.
+const ROOM_BYTES: u64 = RESERVE_BYTES + (16 << 20);
 /// Where Linux names the current boot.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -78,6 +80,9 @@ impl Layout {
         if mode == OpenMode::ReadOnly {
             layout.in_bucket = layout.check_marker()?;
             return Ok((layout, None));
+        }
+        if !layout.dir.join(MARKER).exists() {
+            require_room(dir)?;
         }
         create_dir(dir)?;
         if layout.is_new()? {
@@ -206,6 +211,18 @@ impl Layout {
             create_dir(&dir)?;
         }
         fs::write(&marker, boot).map_err(Error::io("write", &marker))
+    }
+}
+
+/// Refuses a disk on which a new store could not take in anything, before a directory is made on it.
+fn require_room(dir: &Path) -> Result<()> {
+    // a parent may be what is missing, too
+    let Some(space) = dir.ancestors().find_map(|there| rustix::fs::statvfs(there).ok()) else { return Ok(()) };
+    let free_bytes = space.f_bavail.saturating_mul(space.f_frsize);
+    // one that does not count its blocks says nothing about what is free
+    match space.f_blocks > 0 && free_bytes < ROOM_BYTES {
+        true => Err(Error::Full { path: dir.to_owned(), free_bytes, reserve_bytes: ROOM_BYTES }),
+        false => Ok(()),
     }
 }
 

@@ -28,6 +28,7 @@
 //!
 //! One process writes; any number may read beside it, each seeing what was acknowledged when it opened.
 
+mod acknowledged;
 mod action;
 mod backend;
 mod backup;
@@ -36,6 +37,7 @@ mod blob;
 mod collect;
 mod db;
 mod engine_log;
+mod engine_table;
 mod error;
 mod extent;
 mod fips;
@@ -65,7 +67,7 @@ pub use ingest::digest_dir;
 pub use mend::Mended;
 pub use reader::BlobReader;
 pub use record::{CHUNK_BYTES, ChunkHash};
-pub use scrub::Part;
+pub use scrub::{Part, TableRead};
 pub use stats::Stats;
 pub use store::{OpenMode, RESERVE_BYTES, Store};
 pub use tree::MTIME_SECS;

@@ -2,7 +2,7 @@
 //! of them, a materialised tree from its blobs. What cannot is out of service, and its bytes are in quarantine.
 
 use crate::{
-    Error, OpenMode, Result, Store,
+    Backup, Error, OpenMode, Result, Store,
     batch::Batch,
     blob::DAMAGE,
     db::{Changes, Table},
@@ -90,6 +90,30 @@ impl Store {
             }
         }
         Ok(Mended::Lost(wrong))
+    }
+
+    /// Puts a blob that is lost back from a backup of this or of any other store: its bytes are hashed on their way.
+    pub fn mend_from(&self, digest: &BlobDigest, backup: &Backup) -> Result<Mended> {
+        if self.has(digest)? {
+            return Ok(Mended::Sound);
+        }
+        let path = backup.pool.blob(digest);
+        let mut file = match File::open(&path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Mended::Lost("the backup lacks it".to_owned())),
+            Err(e) => return Err(Error::io("open", &path)(e)),
+        };
+        let _lease = self.lease();
+        let bytes = file.metadata().map_err(Error::io("look at", &path))?.len();
+        self.inner.may_write(&path, bytes)?;
+        let batch = Batch::new(&self.inner)?;
+        let (found, _) = batch.add_reader(&mut file, &path, bytes, crate::tree::FILE_MODE)?;
+        if found != *digest {
+            return Err(backup.pool.damaged(digest, format!("it hashes to {found}")));
+        }
+        batch.commit()?;
+        self.remove_record(DAMAGE, &digest.hex())?;
+        Ok(Mended::Mended("its bytes were in the backup"))
     }
 
     /// Looks at a materialised tree, and drops one that is not what its name says: the next build that needs it has it made

@@ -1,10 +1,12 @@
 //! The handle: opening, and the state that all parts share.
 
 use crate::{
-    Backend, BucketPlace, Error, Result, backend,
+    Backend, BucketPlace, Error, Result,
+    acknowledged::Acknowledged,
+    backend,
     collect::Touches,
     db::{self, Changes, Db},
-    extent::{self, Extent},
+    extent::Extent,
     journal::Head,
     layout::Layout,
     record::ChunkHash,
@@ -86,14 +88,14 @@ impl Store {
     fn open_with(dir: &Path, mode: OpenMode, chunk_hash: ChunkHash, bucket: Option<&BucketPlace>) -> Result<Self> {
         let (layout, mut lock) = Layout::open(dir, mode, bucket.is_some())?;
         // before the database, so that a reader beside a writer never knows more than the database that it sees
-        let acknowledged = extent::read(&layout)?;
+        let acknowledged = Acknowledged::read(&layout)?;
         let mut writing = None;
         if let Some(lock) = lock.as_mut() {
-            look(&layout, acknowledged)?;
+            look(&layout, &acknowledged)?;
             layout.settle(lock)?;
         }
         let db = Db::open(&layout.db(), mode)?;
-        enough(&layout, &db, acknowledged)?;
+        hold(&acknowledged, &layout, &db, mode)?;
         let backend = backend::open(&layout, &db, mode, bucket)?;
         if mode == OpenMode::ReadWrite {
             writing = Some((Head::open(&layout, &db)?, Extent::open(&layout)?));
@@ -117,6 +119,7 @@ impl Store {
         };
         if mode == OpenMode::ReadWrite {
             inner.take_ballast();
+            inner.mend_head()?;
         }
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -147,21 +150,23 @@ impl Store {
 
 /// Whether the database that is there can be opened and has all that was acknowledged: opened to read, which changes
 /// nothing, because opening it to write replaces what it could not replay.
-fn look(layout: &Layout, acknowledged: u64) -> Result<()> {
+fn look(layout: &Layout, acknowledged: &Acknowledged) -> Result<()> {
     let path = layout.db();
-    if acknowledged == 0 {
-        // a first open that was interrupted, or one by a program that did not note it
-        return if db::is_beheaded(&path) { Err(Error::Beheaded { path }) } else { Ok(()) };
+    // a first open that was interrupted
+    if acknowledged.is_nothing() && db::is_blank(&path) {
+        return Ok(());
     }
-    let db = Db::look(&path)?;
-    enough(layout, &db, acknowledged)?;
-    Head::look(layout, &db)
+    acknowledged.hold_against(layout, &Db::look(&path)?)
 }
 
-fn enough(layout: &Layout, db: &Db, acknowledged: u64) -> Result<()> {
-    match db.sequence() {
-        found if found < acknowledged => Err(Error::Shortened { dir: layout.dir.clone(), acknowledged, found }),
-        _ => Ok(()),
+/// The same for a database that is open.
+fn hold(acknowledged: &Acknowledged, layout: &Layout, db: &Db, mode: OpenMode) -> Result<()> {
+    match acknowledged.hold_against(layout, db) {
+        // it may have been made after it was looked for, and before the database was opened
+        Err(Error::HeadLost { .. }) if mode == OpenMode::ReadOnly => {
+            Acknowledged::read(layout)?.hold_against(layout, db)
+        }
+        held => held,
     }
 }
 
@@ -226,6 +231,20 @@ impl Inner {
             Some(extent) => extent.note(self.db.sequence()),
             None => Ok(()),
         }))
+    }
+
+    /// Writes slots of `HEAD` again that do not check, where this handle may write; says how many did not.
+    pub(crate) fn mend_head(&self) -> Result<usize> {
+        let (Some(head), Some(extent)) = (lock(&self.head).as_ref().map(Head::mend), &self.extent) else {
+            return Ok(Acknowledged::read(&self.layout)?.wrong);
+        };
+        let mended = head.and_then(|of_journal| Ok(of_journal + extent.mend()?));
+        let wrong = self.poison_unsynced(mended)?;
+        if wrong > 0 {
+            let file = self.layout.head();
+            tracing::warn!(file = %file.display(), slots = wrong, "damaged; what it says stood there twice, and was written again");
+        }
+        Ok(wrong)
     }
 
     /// A path in `tmp` that nobody else has.

@@ -26,7 +26,7 @@ const FLUSH_BYTES: u64 = 256 << 20;
 
 /// The directory of a backup.
 #[derive(Debug, Clone)]
-pub(super) struct Pool {
+pub(crate) struct Pool {
     pub(super) dir: PathBuf,
 }
 
@@ -80,7 +80,7 @@ impl Pool {
         self.read_text(&self.generations_dir().join(number.to_string()))
     }
 
-    pub(super) fn blob(&self, digest: &BlobDigest) -> PathBuf {
+    pub(crate) fn blob(&self, digest: &BlobDigest) -> PathBuf {
         let hex = digest.hex();
         let mut path = self.dir.join("blobs/sha256");
         path.push(hex.get(..2).unwrap_or_default());
@@ -130,7 +130,7 @@ impl Pool {
         Ok((found != *digest || bytes != size).then(|| format!("its {bytes} bytes hash to {found}")))
     }
 
-    pub(super) fn damaged(&self, digest: &BlobDigest, reason: String) -> Error {
+    pub(crate) fn damaged(&self, digest: &BlobDigest, reason: String) -> Error {
         Error::BackupDamaged { dir: self.dir.clone(), digest: *digest, reason }
     }
 }

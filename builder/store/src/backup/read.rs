@@ -20,7 +20,7 @@ const BATCH_ROWS: usize = 1000;
 /// A directory with generations.
 #[derive(Debug, Clone)]
 pub struct Backup {
-    pub(super) pool: Pool,
+    pub(crate) pool: Pool,
 }
 
 /// One of them. Its manifest is the one that the seal must name; who signed the seal is the caller's to verify.

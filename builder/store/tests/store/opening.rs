@@ -1,9 +1,9 @@
 //! Opening: one writer, any number of readers, and nothing touched where it is not a store.
 
-use crate::{fresh, told, writer};
+use crate::{fresh, full_disk::Disk, journal::copy, rot::everything, told, writer};
 use anneal_content::{ActionDigest, BlobDigest, BlobSource as _, TreeDigest};
 use anneal_store::{Error, FailureRecord, IngestRules, OpenMode, Store};
-use std::fs;
+use std::{fs, path::Path};
 
 #[test]
 fn a_second_writer_is_refused_and_told_who_holds_the_store() {
@@ -161,4 +161,53 @@ fn what_a_first_open_left_that_was_stopped_is_in_nobodys_way() {
     fs::write(left.join("file"), "text").unwrap();
     drop(Store::open(dir.path(), OpenMode::ReadWrite).unwrap());
     assert!(!left.exists());
+}
+
+#[test]
+fn a_database_that_is_gone_or_has_lost_a_part_is_refused_in_plain_words_and_none_is_put_in_its_place() {
+    let (dir, store) = fresh();
+    let at = store.dir().to_owned();
+    store.append_events(&[b"acknowledged".to_vec()]).unwrap();
+    store.put_record("note", "a", &crate::noise(1, 9 << 20)).unwrap();
+    drop(store);
+    // an open writes what is only in the log to a table
+    drop(writer(dir.path()));
+    let whole = at.with_file_name("whole");
+    copy(&at.join("db"), &whole);
+    let manifest = names(&whole).into_iter().find(|name| name.starts_with("MANIFEST")).unwrap();
+    let table = names(&whole).into_iter().find(|name| name.ends_with(".sst")).unwrap();
+    for gone in ["", "CURRENT", &manifest, &table] {
+        let _ = fs::remove_dir_all(at.join("db"));
+        if !gone.is_empty() {
+            copy(&whole, &at.join("db"));
+            fs::remove_file(at.join("db").join(gone)).unwrap();
+        }
+        let before = everything(&at);
+        for mode in [OpenMode::ReadOnly, OpenMode::ReadWrite] {
+            let error = Store::open(&at, mode).unwrap_err();
+            let plain = matches!(error, Error::Beheaded { .. } | Error::Unopened { .. });
+            assert!(plain && error.to_string().contains("restore it from a backup"), "{gone}: {}", told(&error));
+            assert_eq!(everything(&at), before, "{gone}: a failed open changed something");
+            assert_eq!(at.join("db").exists(), !gone.is_empty());
+        }
+    }
+    let _ = fs::remove_dir_all(at.join("db"));
+    copy(&whole, &at.join("db"));
+    assert_eq!(Store::open(&at, OpenMode::ReadOnly).unwrap().event_count().unwrap(), 1);
+}
+
+#[test]
+fn a_disk_too_small_for_a_store_is_refused_before_anything_is_made_on_it() {
+    let Some(disk) = Disk::new() else { return };
+    disk.fill();
+    let at = disk.path().join("state/store");
+    let error = Store::open(&at, OpenMode::ReadWrite).unwrap_err();
+    assert!(matches!(error, Error::Full { .. }), "{}", told(&error));
+    assert!(!disk.path().join("state").exists());
+    disk.make_room();
+    drop(Store::open(&at, OpenMode::ReadWrite).unwrap());
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }

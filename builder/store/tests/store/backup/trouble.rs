@@ -16,7 +16,7 @@ fn an_interrupted_backup_is_none_and_the_next_one_goes_on_from_it() {
         asked.get() > 30
     };
     refused(store.backup(&to, &stop), &["was stopped before its end"]);
-    refused(Backup::open(&to).unwrap().generation(None), &["has no generation; it has []"]);
+    refused(Backup::open(&to).unwrap().generation(None), &["has no generation: none was ever finished"]);
     // all written, and not sealed
     drop(store.backup(&to, &|| false).unwrap());
     refused(Backup::open(&to).unwrap().generation(None), &["has no generation"]);

@@ -1,0 +1,127 @@
+//! What the file `HEAD` says was acknowledged. It is read before the database is opened and held against it afterwards, so
+//! that a reader beside a writer never knows of more than the database that it sees.
+//!
+//! ```text
+//! at 0 and 64     where the journal ends (journal.rs)
+//! at 128 and 160  how far the database goes (extent.rs)
+//! ```
+//! Each of the two notes has two slots, which are written in turn, and all four end with the start of a BLAKE3 of what is
+//! before it. They lie in one sector of a disk, so a power cut leaves either all of a write or none of it: a slot that does
+//! not check is damage. The other one still counts, and the writer writes the damaged one again when it opens.
+
+use crate::{
+    Error, Result, Store,
+    db::{Db, Table},
+    extent, journal,
+    layout::Layout,
+};
+use std::{
+    fs::File,
+    io::{self, ErrorKind},
+    os::unix::fs::FileExt as _,
+};
+
+/// One of the two places of a note.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Slot<T> {
+    /// It was never written.
+    Blank,
+    /// It does not check.
+    Wrong,
+    /// What it says.
+    Whole(T),
+}
+
+impl<T> Slot<T> {
+    pub(crate) fn whole(self) -> Option<T> {
+        match self {
+            Self::Whole(said) => Some(said),
+            Self::Blank | Self::Wrong => None,
+        }
+    }
+
+    /// Reads `N` bytes at a place of the file; `decode` gives `None` where they do not check.
+    pub(crate) fn read<const N: usize>(
+        file: &File,
+        at: u64,
+        decode: impl FnOnce(&[u8; N]) -> Option<T>,
+    ) -> io::Result<Self> {
+        let (mut bytes, mut filled) = ([0; N], 0);
+        while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match file.read_at(rest, at + filled as u64) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(match bytes.iter().all(|byte| *byte == 0) {
+            true => Self::Blank,
+            false => decode(&bytes).map_or(Self::Wrong, Self::Whole),
+        })
+    }
+}
+
+/// What was acknowledged.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Acknowledged {
+    /// The number of events and the chain of the last one; `None` where nothing says so.
+    events: Option<(u64, journal::Chain)>,
+    /// The number of the last write; 0 where nothing says so.
+    pub(crate) writes: u64,
+    /// How many of the four slots do not check.
+    pub(crate) wrong: usize,
+}
+
+impl Acknowledged {
+    pub(crate) fn read(layout: &Layout) -> Result<Self> {
+        let path = layout.head();
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Self::default()),
+            Err(e) => return Err(Error::io("open", &path)(e)),
+        };
+        let events = journal::slots(&file).map_err(Error::io("read", &path))?;
+        let writes = extent::slots(&file).map_err(Error::io("read", &path))?;
+        let wrong = events.iter().filter(|slot| **slot == Slot::Wrong).count()
+            + writes.iter().filter(|slot| **slot == Slot::Wrong).count();
+        Ok(Self {
+            events: events.into_iter().filter_map(Slot::whole).max_by_key(|(count, _)| *count),
+            writes: writes.into_iter().filter_map(Slot::whole).max().unwrap_or(0),
+            wrong,
+        })
+    }
+
+    /// Whether nothing was ever acknowledged, as far as this says.
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.writes == 0 && self.wrong == 0 && self.events.is_none_or(|(count, _)| count == 0)
+    }
+
+    /// Refuses a database that lacks something of it, or one with rows where nothing says how many there should be.
+    pub(crate) fn hold_against(&self, layout: &Layout, db: &Db) -> Result<()> {
+        let (dir, found) = (layout.dir.clone(), db.sequence());
+        if found < self.writes {
+            return Err(Error::Shortened { dir, acknowledged: self.writes, found });
+        }
+        let damaged = |seq, reason: &str| Error::Journal { dir: dir.clone(), seq, reason: reason.to_owned() };
+        let Some((count, chain)) = self.events else {
+            return if found > 0 { Err(Error::HeadLost { dir }) } else { Ok(()) };
+        };
+        let Some(last) = count.checked_sub(1) else { return Ok(()) };
+        if self.writes == 0 {
+            return Err(Error::HeadLost { dir });
+        }
+        match db.get(Table::Journal, &last.to_be_bytes())? {
+            Some(value) if value.starts_with(&chain) => Ok(()),
+            Some(_) => Err(damaged(last, "it is not the event that was acknowledged")),
+            None => Err(damaged(last, "it was acknowledged and is missing")),
+        }
+    }
+}
+
+impl Store {
+    /// How many of the four slots of `HEAD` do not check. The writer writes them again, and says how many those were.
+    pub fn damaged_slots(&self) -> Result<usize> {
+        self.inner.mend_head()
+    }
+}
