@@ -57,6 +57,11 @@ pub(crate) fn back_up(
             format!("{} is in the state directory: what takes that takes its backup too; name another", to.display());
         return Err(Error::Input(text));
     }
+    if let Some(outer) = to.ancestors().skip(1).find(|outer| Backup::open(outer).is_ok()) {
+        let text =
+            format!("{} is inside the backup {}; name that, or another directory", to.display(), outer.display());
+        return Err(Error::Input(text));
+    }
     let at_ms = now_ms();
     let draft = store.backup(to, stop)?;
     if with_keys {
@@ -126,7 +131,10 @@ impl Restore<'_> {
         let seal = keys.as_ref().map(|(keys, _)| verified_seal(&generation, keys.log.public())).transpose()?;
         let restoring = self.state.join(RESTORING);
         let store = match self.bucket {
-            None => backup.restore(&generation, &restoring, self.chunk_hash)?,
+            None => backup.restore(&generation, &restoring, self.chunk_hash).inspect_err(|_| {
+                // a part of it is good for nothing, and takes room
+                let _ = std::fs::remove_dir_all(&restoring);
+            })?,
             Some(bucket) => backup.restore_in_bucket(&generation, &restoring, self.chunk_hash, bucket)?,
         };
         let mut state = fold(&store)?;

@@ -2,6 +2,7 @@
 //! every image, and the directories that builds are given.
 //!
 //! ```text
+//! database   every row of every table, and the file beside it that says how far it goes (scrub/tables.rs)
 //! blobs      in 256 parts, several threads at a part, at a limited speed (scrub/blobs.rs); where one ended is recorded
 //! the rest   the journal, results, what the ledger names, trees, directories (scrub/reachable.rs)
 //! once more  what was found, by what is known then: a collection may have taken it while it was being read
@@ -14,9 +15,10 @@ mod blobs;
 mod consequence;
 mod reachable;
 mod schedule;
+mod tables;
 
 pub(crate) use blobs::{Tally, Throttle};
-pub(crate) use consequence::{Consequence, mend};
+pub(crate) use consequence::{Consequence, mend, mend_from};
 pub(crate) use schedule::{Summary, keep_scrubbed, last};
 
 use crate::error::{Error, Result};
@@ -69,6 +71,8 @@ pub(crate) struct Report {
     pub(crate) bytes: u64,
     /// Files that no record names: what an interrupted write left; the next put replaces them.
     pub(crate) leftovers: u64,
+    /// Rows of the database's tables.
+    pub(crate) rows: u64,
     /// Results of builds that a build key signed.
     pub(crate) results: u64,
     /// Trees of images whose every file is there.
@@ -84,6 +88,11 @@ pub(crate) struct Report {
 }
 
 impl Report {
+    /// Notes that something of the database cannot be read: once for each table, however much of it is asked for.
+    pub(crate) fn found_unreadable(&mut self, table: &'static str, why: String) {
+        self.found(tables::named(table), Kind::Corrupt, why);
+    }
+
     /// Notes what is wrong with something; what was found about it first stays.
     pub(crate) fn found(&mut self, what: String, kind: Kind, why: String) {
         self.damage.entry(what).or_insert(Damage { kind, why });
@@ -113,6 +122,10 @@ pub(crate) struct How<'a> {
 /// Reads everything, from a part of the blobs on with what was found before it.
 pub(crate) fn scrub(store: &Store, how: &How<'_>, from: u16, before: Report) -> Result<Report> {
     let mut report = Report { stopped: false, ..before };
+    if !tables::read_all(store, how, &mut report)? {
+        report.stopped = true;
+        return Ok(report);
+    }
     for first in from..=255 {
         let first = u8::try_from(first).unwrap_or(u8::MAX);
         if !blobs::read_part(store, first, how, &mut report)? {
@@ -158,7 +171,7 @@ fn once_more(store: &Store, how: &How<'_>, of_blobs: &Report, found: &Report) ->
             // collected meanwhile, unless somebody took it out of service for its damage
             Ok(None) if store.record(DAMAGE, &digest.hex())?.is_none() => {}
             Ok(None) => report.found(what.clone(), damage.kind, damage.why.clone()),
-            Err((kind, why)) => report.found(what.clone(), kind, why),
+            Err(wrong) => wrong.note(&digest, &mut report),
         }
     }
     reachable::read_results(store, how.trusted, &mut report);

@@ -3,7 +3,7 @@
 //! A blob's chunks are checked by the store's reader as it gives them out; here the whole is hashed again and held
 //! against the name, so that a record that lies is found as well.
 
-use super::{How, Kind, Report, told};
+use super::{How, Kind, Report, tables, told};
 use crate::error::Result;
 use anneal_content::{BlobDigest, BlobHasher};
 use anneal_store::{FILE_GONE, Store};
@@ -79,6 +79,10 @@ pub(super) fn read_part(store: &Store, first: u8, how: &How<'_>, report: &mut Re
     let part = match store.part(first) {
         Ok(part) => part,
         Err(error @ anneal_store::Error::Bucket(_)) => return Err(error.into()),
+        Err(error) if tables::is_of_database(&error) => {
+            report.found_unreadable(tables::BLOBS, told(error));
+            return Ok(true);
+        }
         Err(error) => {
             report.found(format!("the records of blobs that begin with {first:02x}"), Kind::Corrupt, told(error));
             return Ok(true);
@@ -124,17 +128,36 @@ fn note(digest: &BlobDigest, read: Read, tally: &Tally, report: &mut Report) {
         }
         // collected since the part was listed
         Ok(None) => {}
-        Err((kind, why)) => {
-            let counter = if kind == Kind::Missing { &tally.missing } else { &tally.corrupt };
+        Err(wrong) => {
+            let counter = if matches!(wrong, Wrong::Blob(Kind::Missing, _)) { &tally.missing } else { &tally.corrupt };
             counter.fetch_add(1, Ordering::Relaxed);
-            report.found(digest.to_string(), kind, why);
+            wrong.note(digest, report);
         }
     }
     tally.blobs.fetch_add(1, Ordering::Relaxed);
 }
 
+/// What is wrong with a blob that was read.
+#[derive(Debug)]
+pub(super) enum Wrong {
+    /// With itself.
+    Blob(Kind, String),
+    /// With the table that its row is in.
+    Row(String),
+}
+
+impl Wrong {
+    /// Notes it in a report.
+    pub(super) fn note(self, digest: &BlobDigest, report: &mut Report) {
+        match self {
+            Self::Blob(kind, why) => report.found(digest.to_string(), kind, why),
+            Self::Row(why) => report.found_unreadable(tables::BLOBS, why),
+        }
+    }
+}
+
 /// A blob's size; `None` where the store has no record of it (any more); or what is wrong with it.
-type Read = std::result::Result<Option<u64>, (Kind, String)>;
+type Read = std::result::Result<Option<u64>, Wrong>;
 
 /// Reads one blob and hashes it. An error says that nobody knows what is there.
 pub(super) fn read_blob(store: &Store, digest: &BlobDigest, how: &How<'_>) -> Result<Read> {
@@ -145,7 +168,8 @@ pub(super) fn read_blob(store: &Store, digest: &BlobDigest, how: &How<'_>) -> Re
         };
         match error {
             error @ anneal_store::Error::Bucket(_) => Err(error.into()),
-            error => Ok(Err((kind, told(error)))),
+            error if tables::is_of_database(&error) => Ok(Err(Wrong::Row(told(error)))),
+            error => Ok(Err(Wrong::Blob(kind, told(error)))),
         }
     };
     let gone = |error: &anneal_store::Error| {
@@ -172,7 +196,7 @@ pub(super) fn read_blob(store: &Store, digest: &BlobDigest, how: &How<'_>) -> Re
     }
     match hasher.finish() {
         (found, size) if found == *digest => Ok(Ok(Some(size))),
-        (found, _) => Ok(Err((Kind::Corrupt, format!("its bytes are {found}")))),
+        (found, _) => Ok(Err(Wrong::Blob(Kind::Corrupt, format!("its bytes are {found}")))),
     }
 }
 

@@ -4,13 +4,13 @@
 //! Whether something was damaged before or after it was last used nobody knows. So every result that was built with it is
 //! named, whatever its age; one that nobody built with it is not.
 
-use super::{Report, reachable::DIRECTORY};
+use super::{How, Report, once_more, reachable::DIRECTORY};
 use crate::{error::Result, retention::Ground};
 use anneal_builder::source_roots;
 use anneal_content::{BlobDigest, DerivationId, Directory, TreeDigest};
 use anneal_plan::Derived;
 use anneal_recipe::Catalog;
-use anneal_store::{Mended, Node, Store};
+use anneal_store::{Backup, Mended, Node, Store};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,6 +47,31 @@ pub(crate) fn mend(store: &Store, report: &mut Report) -> Result<()> {
         report.mended.insert(what, how.to_owned());
     }
     Ok(())
+}
+
+/// Puts lost blobs back from a backup, and looks again at what was wrong for the lack of them.
+pub(crate) fn mend_from(
+    store: &Store,
+    how: &How<'_>,
+    backup: &Backup,
+    lost: &BTreeSet<BlobDigest>,
+    report: Report,
+) -> Result<Report> {
+    let mut report = report;
+    for digest in lost {
+        match store.mend_from(digest, backup)? {
+            Mended::Mended(how) => {
+                report.damage.remove(&digest.to_string());
+                report.mended.insert(digest.to_string(), how.to_owned());
+            }
+            Mended::Sound | Mended::Lost(_) => {}
+        }
+    }
+    let is_blob = |what: &str| what.parse::<BlobDigest>().is_ok();
+    let of_blobs =
+        report.damage.iter().filter(|(what, _)| is_blob(what)).map(|(what, one)| (what.clone(), one.clone()));
+    let of_blobs = Report { damage: of_blobs.collect(), ..report.clone() };
+    once_more(store, how, &of_blobs, &report)
 }
 
 impl Ground<'_> {
@@ -131,6 +156,7 @@ fn other_remedy(needed_for: &[String]) -> &'static str {
     if needed_for.is_empty() {
         "nothing needs it; the next collection clears what is left of it"
     } else {
-        "take it out of a backup (`anneal store restore`), or from a registry that pulled it (`skopeo copy`, then `anneal store import`)"
+        "stop the daemon and take it out of a backup (`anneal store scrub --mend --backup DIR`), or from a registry that pulled \
+         it (`skopeo copy`, then `anneal store import`)"
     }
 }

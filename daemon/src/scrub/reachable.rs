@@ -1,7 +1,7 @@
 //! Everything that must be in a store beside its blobs' own bytes: the journal's chain, signatures of results, what the
 //! ledger names, the trees of images, and the directories that builds are given.
 
-use super::{How, Kind, Report, told};
+use super::{How, Kind, Report, tables, told};
 use crate::{
     error::{Result, io},
     service::fold,
@@ -50,10 +50,18 @@ pub(super) fn read_named(store: &Store, report: &mut Report) -> Result<()> {
 
 fn read_state(store: &Store, state: &State, report: &mut Report) {
     for (digest, what) in named_blobs(store, state) {
-        // what was collected is no damage
-        if !matches!(store.recorded_size(&digest), Ok(Some(_))) && !matches!(store.collected(&digest), Ok(Some(_))) {
-            report.found(digest.to_string(), Kind::Missing, format!("{what} is not in the store"));
+        match store.recorded_size(&digest) {
+            Ok(Some(_)) => {}
+            Err(error) if tables::is_of_database(&error) => report.found_unreadable(tables::BLOBS, told(error)),
+            // what was collected is no damage
+            _ if matches!(store.collected(&digest), Ok(Some(_))) => {}
+            _ => report.found(digest.to_string(), Kind::Missing, format!("{what} is not in the store")),
         }
+    }
+    report.trees = 0;
+    if report.damage.contains_key(&tables::named(tables::BLOBS)) {
+        // nobody can say which of their files are there
+        return;
     }
     let trees: BTreeSet<TreeDigest> = state
         .images
@@ -61,7 +69,6 @@ fn read_state(store: &Store, state: &State, report: &mut Report) {
         .filter(|image| image.collected_ms.is_none())
         .flat_map(|image| image.packages.iter().map(|package| package.tree))
         .collect();
-    report.trees = 0;
     for tree in trees {
         match tree_fault(store, &tree, report) {
             None => report.trees += 1,

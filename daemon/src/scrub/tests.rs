@@ -160,3 +160,47 @@ fn a_scrub_beside_collections_never_takes_what_was_collected_for_damage() {
     assert!(scrubs >= 4 && gone > 200, "{scrubs} scrubs, {gone} collected");
     assert_eq!(store.stats().unwrap().damaged_blobs, 0);
 }
+
+#[test]
+fn a_damaged_table_is_one_finding_however_many_blobs_have_their_rows_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), OpenMode::ReadWrite).unwrap();
+    let contents: Vec<Vec<u8>> = (0..400_u32).map(|n| n.to_be_bytes().to_vec()).collect();
+    store.put_blobs(&contents.iter().map(Vec::as_slice).collect::<Vec<_>>()).unwrap();
+    drop(store);
+    // an open writes what is only in the log to tables
+    drop(Store::open(dir.path(), OpenMode::ReadWrite).unwrap());
+    let tables = std::fs::read_dir(dir.path().join("db")).unwrap().map(|entry| entry.unwrap().path());
+    let [table] = &tables.filter(|path| path.extension().is_some_and(|kind| kind == "sst")).collect::<Vec<_>>()[..]
+    else {
+        panic!("expected one table")
+    };
+    let mut bytes = std::fs::read(table).unwrap();
+    bytes[100] ^= 1;
+    std::fs::write(table, bytes).unwrap();
+    for mode in [OpenMode::ReadOnly, OpenMode::ReadWrite] {
+        let report = scrubbed(&Store::open(dir.path(), mode).unwrap(), &|_, _| {});
+        let found: Vec<_> = report.damage.iter().map(|(what, one)| (what.as_str(), one.kind)).collect();
+        assert_eq!(found, [("the database's table `blobs`", Kind::Corrupt)], "{report:?}");
+        let why = &report.damage.values().next().unwrap().why;
+        assert!(why.contains("anneal store restore"), "{why}");
+    }
+}
+
+#[test]
+fn a_damaged_slot_of_the_head_is_found_by_a_reader_and_mended_by_the_writer() {
+    let dir = tempfile::tempdir().unwrap();
+    Store::open(dir.path(), OpenMode::ReadWrite).unwrap().append_events(&[b"event".to_vec()]).unwrap();
+    let head = dir.path().join("HEAD");
+    let whole = std::fs::read(&head).unwrap();
+    let store = Store::open(dir.path(), OpenMode::ReadWrite).unwrap();
+    let mut bytes = whole.clone();
+    bytes[70] ^= 8;
+    std::fs::write(&head, bytes).unwrap();
+    let seen = scrubbed(&Store::open(dir.path(), OpenMode::ReadOnly).unwrap(), &|_, _| {});
+    assert_eq!(seen.damage["the file HEAD"].kind, Kind::Corrupt, "{seen:?}");
+    let mended = scrubbed(&store, &|_, _| {});
+    assert!(!mended.damage.contains_key("the file HEAD") && mended.mended.contains_key("the file HEAD"), "{mended:?}");
+    let again = scrubbed(&Store::open(dir.path(), OpenMode::ReadOnly).unwrap(), &|_, _| {});
+    assert!(!again.damage.contains_key("the file HEAD"), "{again:?}");
+}

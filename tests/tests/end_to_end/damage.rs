@@ -66,3 +66,36 @@ fn a_damaged_result_is_named_with_what_was_built_with_it_and_the_next_build_make
     assert_eq!(fs::read(&file).unwrap(), NOTE);
     wait_for("a store that is whole again", Duration::from_secs(60), || scrub(place, &[]).0.then_some(()));
 }
+
+#[test]
+fn what_is_lost_comes_back_out_of_a_backup_and_only_as_what_it_was() {
+    let dir = scratch();
+    let notes = Notes::ready(dir.path());
+    let place = &notes.place;
+    let (daemon, ..) = begun(place);
+    drop(daemon);
+    let backup = dir.path().join("backup");
+    let backup_dir = backup.to_str().unwrap();
+    place.anneal(&["store", "backup", backup_dir]).fine();
+    let file = blob_with(place, NOTE);
+    let digest = format!("sha256:{}", file.file_name().unwrap().to_str().unwrap());
+    rot(&file);
+    // taken out of service, so that the next scrub no longer sees it among the blobs
+    assert!(!scrub(place, &["--mend"]).0);
+    place.anneal(&["store", "scrub", "--mend", "--backup", "/nowhere"]).refused(2, &["/nowhere"]);
+    place.anneal(&["store", "scrub", "--backup", backup_dir]).refused(2, &["--mend"]);
+
+    let hex = file.file_name().unwrap().to_str().unwrap();
+    let kept = backup.join("blobs/sha256").join(&hex[..2]).join(hex);
+    let sound = fs::read(&kept).unwrap();
+    rot(&kept);
+    place.anneal(&["store", "scrub", "--mend", "--backup", backup_dir]).refused(2, &[&digest, "is damaged"]);
+    assert!(!file.exists());
+    fs::write(&kept, sound).unwrap();
+
+    let (whole, report) = scrub(place, &["--mend", "--backup", backup_dir]);
+    assert!(whole, "{report}");
+    assert!(report["mended"][&digest].as_str().is_some_and(|how| how.contains("backup")), "{report}");
+    assert_eq!(fs::read(&file).unwrap(), NOTE);
+    assert!(scrub(place, &[]).0);
+}

@@ -6,14 +6,16 @@ use crate::{
     keys::result_keys,
     output::{Output, human_bytes, printable},
     retention,
-    scrub::{Consequence, How, Kind, Report, Tally, Throttle, mend, scrub},
+    scrub::{Consequence, How, Kind, Report, Tally, Throttle, mend, mend_from, scrub},
     settings::Settings,
 };
-use anneal_store::{OpenMode, Store};
+use anneal_content::BlobDigest;
+use anneal_store::{Backup, OpenMode, Store};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
+    path::PathBuf,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
@@ -36,6 +38,9 @@ pub(crate) struct ScrubArgs {
     /// Put right what can be, from what else is there; no daemon may be running, which does so by itself
     #[arg(long)]
     mend: bool,
+    /// Put what is lost back from a directory with backups
+    #[arg(long, value_name = "DIR", requires = "mend")]
+    backup: Option<PathBuf>,
 }
 
 /// Reads everything and says what is wrong, and what follows from it.
@@ -45,6 +50,8 @@ pub(super) fn run(args: &ScrubArgs, settings: &Settings, output: &Output) -> Res
     } else {
         super::open(settings)?
     };
+    // a directory that is none is told before everything is read
+    let backup = args.backup.as_deref().map(Backup::open).transpose()?;
     let (tally, ended) = (Tally::default(), AtomicBool::new(false));
     let trusted = result_keys(&settings.state.join("keys"))?.trusted;
     let throttle = Throttle::new(args.mib_a_second.unwrap_or_default() << 20);
@@ -67,7 +74,12 @@ pub(super) fn run(args: &ScrubArgs, settings: &Settings, output: &Output) -> Res
     if args.mend {
         mend(store, &mut report)?;
     }
-    let consequences = follows(&report, settings);
+    let mut consequences = follows(&report, settings);
+    if let (Some(backup), Ok(lost)) = (&backup, &consequences) {
+        let lost: BTreeSet<BlobDigest> = lost.keys().filter_map(|digest| digest.parse().ok()).collect();
+        report = mend_from(store, &how, backup, &lost, report)?;
+        consequences = follows(&report, settings);
+    }
     output.result(|| printable(&text(&report, &consequences)), &shown(&report, &consequences))?;
     if report.damage.is_empty() {
         return Ok(());
@@ -116,8 +128,9 @@ fn shown(report: &Report, consequences: &Consequences) -> serde_json::Value {
 }
 
 fn text(report: &Report, consequences: &Consequences) -> String {
-    let Report { events, blobs, bytes, leftovers, results, trees, directories, damage, .. } = report;
-    let mut text = format!("read {events} events, {blobs} blobs ({}), {results} signed results, ", human_bytes(*bytes));
+    let Report { rows, events, blobs, bytes, leftovers, results, trees, directories, damage, .. } = report;
+    let bytes = human_bytes(*bytes);
+    let mut text = format!("read {rows} rows, {events} events, {blobs} blobs ({bytes}), {results} signed results, ");
     let _ = writeln!(text, "{trees} trees of images, {directories} directories that builds are given");
     if *leftovers > 0 {
         let _ =

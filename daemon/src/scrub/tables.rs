@@ -1,0 +1,60 @@
+//! Reading the database's tables, each from its first row to its last.
+//!
+//! A table that cannot be read is one finding, and not one for each blob whose row may have been in it.
+
+use super::{How, Kind, Report, told};
+use crate::error::Result;
+use anneal_store::{Error, Store};
+
+/// The database among the findings, where not even its tables can be told apart.
+const DATABASE: &str = "the database";
+/// The file that says what was acknowledged, among the findings.
+const HEAD: &str = "the file HEAD";
+/// The table with a row for each blob.
+pub(super) const BLOBS: &str = "blobs";
+
+/// How a table is called among the findings.
+pub(super) fn named(table: &str) -> String {
+    format!("{DATABASE}'s table `{table}`")
+}
+
+/// Whether an error says that the database itself cannot be read.
+pub(super) fn is_of_database(error: &Error) -> bool {
+    matches!(error, Error::Database { .. })
+}
+
+/// Reads all tables; says whether it came to its end.
+pub(super) fn read_all(store: &Store, how: &How<'_>, report: &mut Report) -> Result<bool> {
+    let slots = store.damaged_slots()?;
+    match (slots, store.mode()) {
+        (0, _) => {}
+        (_, anneal_store::OpenMode::ReadWrite) => {
+            report.mended.insert(HEAD.into(), "what was damaged stood there twice, and was written again".into());
+        }
+        (_, anneal_store::OpenMode::ReadOnly) => {
+            let why = format!(
+                "{slots} of its 4 slots do not check; what they say stands there a second time, and the daemon's next \
+                 start, or --mend, writes them again"
+            );
+            report.found(HEAD.into(), Kind::Corrupt, why);
+        }
+    }
+    let tables = match store.read_tables(how.stop) {
+        Ok(tables) => tables,
+        Err(error) => {
+            report.found(DATABASE.into(), Kind::Corrupt, advice(told(error)));
+            return Ok(true);
+        }
+    };
+    report.rows = tables.iter().map(|table| table.rows).sum();
+    for table in tables {
+        if let Some(fault) = table.fault {
+            report.found_unreadable(table.name, advice(format!("after {} rows: {}", table.rows, told(fault))));
+        }
+    }
+    Ok(!(how.stop)())
+}
+
+fn advice(why: String) -> String {
+    format!("{why}; make a new state directory of a backup (`anneal store restore`)")
+}
