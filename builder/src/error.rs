@@ -38,6 +38,9 @@ pub enum Error {
         /// The package.
         package: PackageName,
     },
+    /// What builds need was being put together when the daemon was stopped.
+    #[error("the build root is not put together: the daemon stops; the next start goes on with what was fetched")]
+    Stopped,
     /// A source could not be had.
     #[error("cannot fetch {file} for {package}")]
     Fetch {
@@ -113,6 +116,20 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+}
+
+impl Error {
+    /// Whether it says something about this machine at this moment, and nothing about the package that was to be built.
+    pub fn is_of_the_machine(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_of_the_machine(),
+            Self::Sandbox(error) => {
+                !matches!(error, anneal_sandbox::Error::Spec { .. } | anneal_sandbox::Error::Exec { .. })
+            }
+            Self::Io { .. } | Self::NoBuildKey { .. } | Self::Stopped => true,
+            _ => false,
+        }
+    }
 }
 
 /// Names the path in an I/O error.

@@ -90,8 +90,14 @@ pub(crate) fn build(service: &Service, images: &BTreeSet<ImageName>) -> Result<(
     };
     let failures = service.builder.execute(&active.catalog, &active.derived, &steps, &on, &done)?;
     let stopped = service.cancel.is_cancelled();
+    let mut of_the_machine = None;
     for failure in failures {
         if stopped {
+            continue;
+        }
+        if failure.error.is_of_the_machine() {
+            // no word against the package: it is tried again soon, and what was built meanwhile is assembled
+            of_the_machine = Some(failure.error);
             continue;
         }
         let error: crate::error::Error = failure.error.into();
@@ -103,7 +109,8 @@ pub(crate) fn build(service: &Service, images: &BTreeSet<ImageName>) -> Result<(
             retry_after_ms: now_ms() + 1000 * service.settings.retry_seconds,
         })?;
     }
-    assemble_ready(service, images)
+    assemble_ready(service, images)?;
+    of_the_machine.map_or(Ok(()), |error| Err(error.into()))
 }
 
 /// Assembles every image of the goal whose packages are all there.
