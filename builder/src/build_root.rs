@@ -130,7 +130,9 @@ impl BuildRoot {
             for _ in 0..6 {
                 scope.spawn(|| {
                     while let Some(package) = self.lock.packages.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        if let Err(error) = self.fetch_one(builder, package, on) {
+                        let stopped = builder.cancel.is_cancelled().then_some(Error::Stopped);
+                        let fetched = stopped.map_or_else(|| self.fetch_one(builder, package, on), Err);
+                        if let Err(error) = fetched {
                             *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                             return;
                         }

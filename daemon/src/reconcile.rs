@@ -15,6 +15,9 @@ use std::{
 
 /// How long the loop sleeps when nothing happens; the feed directory is looked at as often.
 const PERIOD: Duration = Duration::from_millis(500);
+/// How long a build that was cancelled may take to end, before the process ends without it: a fetch may be waiting for
+/// somebody who does not answer, and what is half done is nothing that a start does not clear.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a task that failed is left alone.
 const BACK_OFF: Duration = Duration::from_secs(10);
 
@@ -87,11 +90,19 @@ fn settle(service: &Arc<Service>, held: &mut Held, task: &Task, result: Result<(
 }
 
 fn finish(service: &Arc<Service>, thread: JoinHandle<Result<()>>) {
-    let patience = Instant::now() + Duration::from_secs(service.settings.drain_seconds);
-    while !thread.is_finished() && Instant::now() < patience {
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    let wait = |patience: Duration| {
+        let until = Instant::now() + patience;
+        while !thread.is_finished() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    wait(Duration::from_secs(service.settings.drain_seconds));
     service.cancel.cancel();
+    wait(CANCEL_PATIENCE);
+    if !thread.is_finished() {
+        tracing::warn!("a build does not hear that it was cancelled; the process ends without it");
+        return;
+    }
     if let Ok(Err(error)) = thread.join() {
         tracing::info!("the build was stopped: {}", error.chain());
     }

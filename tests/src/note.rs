@@ -20,7 +20,7 @@ pub struct Notes {
 
 impl Notes {
     /// Without a build root: the first build fetches one.
-    pub(crate) fn without_root(dir: &Path) -> Self {
+    pub fn without_root(dir: &Path) -> Self {
         let place = Place::new(&dir.join("state"), &dir.join("recipes"));
         let notes = Self { place, steps: Vec::new() };
         notes.write();

@@ -21,6 +21,8 @@ mod registry;
 mod retention;
 #[path = "end_to_end/signatures.rs"]
 mod signatures;
+#[path = "end_to_end/stop.rs"]
+mod stop;
 
 use anneal_tests::{Place, Said, copy_tree, scratch, target};
 use serde_json::Value;
