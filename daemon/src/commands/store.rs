@@ -41,6 +41,8 @@ pub(crate) enum StoreCommand {
         #[arg(long)]
         reason: String,
     },
+    /// What is pinned, since when, and why
+    Pins,
     /// Copy everything into a directory, beside a running daemon; only what is new since the last time is copied
     Backup(backup::BackupArgs),
     /// Make an empty state directory what a backup has; the journal gets a signed record of it
@@ -64,6 +66,7 @@ pub(crate) fn run(command: &StoreCommand, settings: &Settings, output: &Output) 
         StoreCommand::Gc { dry_run } => collect::gc(*dry_run, settings, output),
         StoreCommand::Why { digest } => collect::why(digest, settings, output),
         StoreCommand::Pin { digest, reason } => collect::pin(digest, reason, settings, output),
+        StoreCommand::Pins => collect::pins(settings, output),
         StoreCommand::Export(args) => layout::export(args, settings, output),
         StoreCommand::Import(args) => layout::import(args, settings, output),
         StoreCommand::Backup(args) => backup::back_up(args, settings, output),

@@ -33,6 +33,8 @@ pub(crate) type TrustedKeys = Vec<(Role, String)>;
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Imported {
     pub(crate) images: Vec<ImportedImage>,
+    /// What keeps them here: the documents that the layout's index lists.
+    pub(crate) pinned: BTreeSet<BlobDigest>,
     pub(crate) blobs: u64,
     pub(crate) new_blobs: u64,
     pub(crate) bytes: u64,
@@ -86,10 +88,11 @@ pub(crate) fn import(store: &Store, state: &State, dir: &Path, trusted: &Trusted
     let _lease = store.lease();
     let new_blobs = take(store, &layout)?;
     let now = now_ms();
-    for digest in layout.entries.iter().map(|entry| entry.digest).collect::<BTreeSet<_>>() {
-        store.pin(Node::Document(digest), &format!("imported from an OCI layout on {}", when(now)), now)?;
+    let pinned: BTreeSet<_> = layout.entries.iter().map(|entry| entry.digest).collect();
+    for digest in &pinned {
+        store.pin(Node::Document(*digest), &format!("imported from an OCI layout on {}", when(now)), now)?;
     }
-    Ok(Imported { images, blobs, new_blobs, bytes })
+    Ok(Imported { images, pinned, blobs, new_blobs, bytes })
 }
 
 /// Verifies every statement. One whose role has a key that was named, and that it does not verify with, is an attack.

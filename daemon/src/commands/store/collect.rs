@@ -1,9 +1,10 @@
-//! `anneal store gc|why|pin|unpin`: what nothing needs goes; why the rest stays; and what is to stay for another reason.
+//! `anneal store gc|why|pin|pins|unpin`: what nothing needs goes; why the rest stays; and what is to stay for another reason.
 //!
 //! A running daemon is asked, since it knows what its builds use. Without one the state directory is opened, for `gc` and
 //! for pins under its lock.
 
 use crate::{
+    commands::log::when,
     error::{Error, Result},
     output::{Output, human_bytes, printable},
     retention::{self, Collected, Directory, Why, keep_ms},
@@ -123,7 +124,7 @@ fn why_text(why: &Why) -> String {
         _ => format!("{digest} is not in the store\n"),
     };
     if let Some(at_ms) = collected_ms {
-        let at = crate::commands::log::when(*at_ms);
+        let at = when(*at_ms);
         let _ = writeln!(text, "  collected on {at} by retention");
     }
     for because in kept.iter().flatten() {
@@ -153,6 +154,22 @@ pub(super) fn pin(digest: &BlobDigest, reason: &str, settings: &Settings, output
         Err(_) => retention::pin(&writable(settings)?, digest, reason)?,
     };
     output.result(|| format!("{} is kept, with all that it names\n", pin.node()), &pin)
+}
+
+/// Lists the pins.
+pub(super) fn pins(settings: &Settings, output: &Output) -> Result<()> {
+    let pins = super::open(settings)?.pins()?;
+    let text = || {
+        let mut text = String::new();
+        for pin in &pins {
+            let _ = writeln!(text, "{} since {}: {}", pin.node(), when(pin.at_ms), pin.reason);
+        }
+        if pins.is_empty() {
+            text.push_str("nothing is pinned\n");
+        }
+        printable(&text)
+    };
+    output.result(text, &pins)
 }
 
 /// Keeps something no longer for the sake of a pin.

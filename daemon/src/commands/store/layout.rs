@@ -106,11 +106,14 @@ fn imported_text(imported: &Imported, dir: &Path) -> String {
             text.push_str("  nobody is known to stand behind it: name keys with --key ROLE=PEM\n");
         }
     }
+    for digest in &imported.pinned {
+        let _ = writeln!(text, "pinned: {digest}");
+    }
     let Imported { blobs, new_blobs, bytes, .. } = imported;
     let _ = writeln!(
         text,
-        "{blobs} blobs ({}) of {} are in the store, {new_blobs} of them new; each has its digest. They are pinned, and neither \
-         published nor served",
+        "{blobs} blobs ({}) of {} are in the store, {new_blobs} of them new; each has its digest. They stay \
+         until they are unpinned (`anneal store pins` lists them), and are neither published nor served",
         human_bytes(*bytes),
         dir.display()
     );
