@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anneal_sandbox::{CancelToken, Ended, IdMode, MountSource, give_back, remove_tree, sweep};
 
-use crate::bench::{Bench, PAYLOAD, needs_sandbox, payload};
+use crate::bench::{Bench, PAYLOAD, needs_sandbox, patient, payload};
 use crate::crash::{VICTIM, wait_for};
 
 /// Whether runs have subordinate ids here; says so if not.
@@ -139,7 +139,7 @@ fn a_tree_too_deep_for_any_path_is_taken_back_and_removed() {
     needs_subordinate!();
     let mut bench = Bench::new();
     let out = bench.output("/out");
-    bench.spec.limits.wall = Duration::from_secs(4);
+    bench.spec.limits.wall = patient(Duration::from_secs(4));
     assert_eq!(bench.run(&["bomb", "deep", "/out"]).unwrap().0.ended, Ended::OutputLimit);
     remove_tree(&out).unwrap();
     assert!(!out.exists());
