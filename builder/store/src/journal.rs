@@ -46,13 +46,7 @@ impl Head {
         let mut options = OpenOptions::new();
         let opened = options.read(true).write(true).create(true).truncate(false).open(&path);
         let file = opened.map_err(Error::io("open", &path))?;
-        let (count, chain) = match db.last(Table::Journal)? {
-            Some(row) => {
-                let (seq, chain, _) = decode(layout, row)?;
-                (seq + 1, chain)
-            }
-            None => (0, [0; 32]),
-        };
+        let (count, chain) = end(layout, db)?;
         let head = Self { file, path, count, chain };
         let slots = slots(&head.file).map_err(Error::io("read", &head.path))?;
         if slots.into_iter().all(|slot| slot.whole().is_none()) {
@@ -88,6 +82,17 @@ impl Head {
             Ok([Some(_), None]) => 1,
             _ => 0,
         }
+    }
+}
+
+/// How many events the database has, and the chain of the last one.
+pub(crate) fn end(layout: &Layout, db: &Db) -> Result<(u64, Chain)> {
+    match db.last(Table::Journal)? {
+        Some(row) => {
+            let (seq, chain, _) = decode(layout, row)?;
+            Ok((seq + 1, chain))
+        }
+        None => Ok((0, [0; 32])),
     }
 }
 

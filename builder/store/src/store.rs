@@ -7,7 +7,7 @@ use crate::{
     collect::Touches,
     db::{self, Changes, Db},
     extent::Extent,
-    journal::Head,
+    journal::{self, Head},
     layout::Layout,
     record::ChunkHash,
 };
@@ -156,7 +156,10 @@ fn look(layout: &Layout, acknowledged: &Acknowledged) -> Result<()> {
     if acknowledged.is_nothing() && db::is_blank(&path) {
         return Ok(());
     }
-    acknowledged.hold_against(layout, &Db::look(&path)?)
+    let db = Db::look(&path)?;
+    acknowledged.hold_against(layout, &db)?;
+    // what a writer goes on from must be readable, too
+    journal::end(layout, &db).map(drop)
 }
 
 /// The same for a database that is open.
