@@ -51,4 +51,4 @@ pub use shell::{Shell, ShellStart};
 pub use trial::{Cause, Change, ChangedBytes, Found, Place, PlaceChange, TrialReport};
 
 /// The version of what a build can see; a change of it re-keys every build.
-pub const SANDBOX_PROFILE: u32 = 2;
+pub const SANDBOX_PROFILE: u32 = 3;

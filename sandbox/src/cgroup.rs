@@ -110,6 +110,10 @@ impl Group {
         fs::write(dir.join("memory.limit_in_bytes"), limits.memory_bytes.to_string())?;
         // Missing where the kernel does not account for swap.
         let _ = fs::write(dir.join("memory.memsw.limit_in_bytes"), limits.memory_bytes.to_string());
+        // What waits in TCP's buffers is counted apart from the rest here.
+        if let Err(error) = fs::write(dir.join("memory.kmem.tcp.limit_in_bytes"), limits.memory_bytes.to_string()) {
+            self.missing.push(format!("memory: what waits in buffers of TCP is not counted: {error}"));
+        }
         self.oom = Some(fs::File::open(dir.join("memory.oom_control"))?);
         Ok(())
     }

@@ -7,7 +7,8 @@
 //! 2. calls that the launcher is asked about and answers ([`crate::witness`]): those that are refused and are worth
 //!    telling (set-user-id bits, device files, new namespaces, mounts, other processes, keyrings, terminal injection,
 //!    families of sockets), attempts at the network, and `uname`. Nobody to ask means `ENOSYS` from the kernel;
-//! 3. other arguments that are refused (`EPERM`) although programs hope for them: file flags, personalities; and a choice
+//! 3. other arguments that are refused (`EPERM`) although programs hope for them: file flags, personalities, huge pages;
+//!    commands that tell of the disk (`ENOTTY`); and a choice
 //!    of processors, which is advice about speed: it is heard and nothing comes of it, so that a payload has those that
 //!    were declared and a program that pins its threads still starts them;
 //! 4. extended attributes, which no file system here has (`ENOTSUP`).
@@ -50,7 +51,7 @@ pub(crate) fn rules(trace: bool) -> &'static [Rule] {
 
 fn compile(trace: bool) -> Vec<Op> {
     let witnessed = rules(trace);
-    let quiet = rules::quiet();
+    let (quiet, of_the_disk) = (rules::quiet(), rules::of_the_disk());
     let whole = |numbers: &[i64]| numbers.iter().map(|number| (*number, Vec::new())).collect::<Vec<_>>();
     let (without, idle) = (whole(rules::attributes()), whole(rules::WITHOUT_EFFECT));
     let refused = witnessed.iter().filter(|rule| matches!(rule.notice, Notice::Refuse { .. }));
@@ -62,18 +63,21 @@ fn compile(trace: bool) -> Vec<Op> {
         },
         Op::Witness {
             summary: format!(
-                "refuse {} calls or arguments of them and tell, ask about connect, sendto, uname and sysinfo{traced}",
+                "refuse {} calls or arguments of them and tell, ask about connect, sendto, uname, sysinfo and times{traced}",
                 numbers(refused.map(|rule| rule.number))
             ),
             program: pack(&questions(witnessed)),
         },
         Op::Seccomp {
             summary: format!(
-                "refuse {} calls or arguments of them with EPERM, {} without effect",
+                "refuse {} calls or arguments of them with EPERM, {} commands with ENOTTY, {} without effect",
                 numbers(quiet.iter().map(|(n, _)| *n)),
+                of_the_disk.len(),
                 rules::WITHOUT_EFFECT.len()
             ),
-            program: pack(&compile::cases(&[of(&quiet, libc::EPERM), of(&idle, 0)].concat())),
+            program: pack(&compile::cases(
+                &[of(&quiet, libc::EPERM), of(&of_the_disk, libc::ENOTTY), of(&idle, 0)].concat(),
+            )),
         },
         Op::Seccomp {
             summary: format!("refuse {} calls with ENOTSUP", without.len()),

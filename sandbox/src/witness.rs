@@ -22,6 +22,7 @@ mod names;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -34,6 +35,8 @@ use names::Names;
 
 /// So many calls are answered before limits and the log are looked at again.
 const AT_ONCE: usize = 64;
+/// The kernel's unit of time for programs: `sysconf(_SC_CLK_TCK)` is 100 on Linux.
+const MILLISECONDS_A_TICK: u128 = 10;
 
 /// What a refused attempt was aimed at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -117,6 +120,8 @@ pub(crate) struct Testimony {
 pub(crate) struct Witness {
     rules: &'static [Rule],
     listener: Option<Listener>,
+    /// When the payload began.
+    begun: Option<Instant>,
     subordinate: bool,
     names: Names,
     attempts: Attempts,
@@ -135,6 +140,7 @@ impl Witness {
         Self {
             rules: filter::rules(spec.trace),
             listener: None,
+            begun: None,
             subordinate,
             names: Names::of(&spec.hostname),
             attempts: Attempts::default(),
@@ -154,6 +160,7 @@ impl Witness {
 
     /// The payload's exec has happened.
     pub(crate) fn start(&mut self) {
+        self.begun = Some(Instant::now());
         if let Some(lookups) = &mut self.lookups {
             lookups.start();
         }
@@ -207,6 +214,14 @@ impl Witness {
             }
             Notice::Names => self.tell(listener, call, self.names.bytes().to_vec()),
             Notice::Size => self.tell(listener, call, names::size().to_vec()),
+            Notice::Ticks => match call.arguments {
+                // It asks for the clock alone.
+                [0, ..] => Answer::Value(self.ticks()),
+                _ => match self.tell(listener, call, vec![0; size_of::<libc::tms>()]) {
+                    Answer::Succeed => Answer::Value(self.ticks()),
+                    answer => answer,
+                },
+            },
             Notice::Observe(lookup) => {
                 if let Some(lookups) = &mut self.lookups {
                     lookups.look(listener, call, lookup);
@@ -214,6 +229,12 @@ impl Witness {
                 Answer::GoOn
             }
         }
+    }
+
+    /// How long it has been since the payload began, in hundredths of a second.
+    fn ticks(&self) -> i64 {
+        let since = self.begun.map_or(Duration::ZERO, |begun| begun.elapsed());
+        i64::try_from(since.as_millis() / MILLISECONDS_A_TICK).unwrap_or(i64::MAX)
     }
 
     /// Writes fixed facts to where the caller wants them.

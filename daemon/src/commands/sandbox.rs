@@ -12,7 +12,7 @@ use clap::Subcommand;
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
-    io::Write,
+    io::{IsTerminal as _, Write},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -187,9 +187,40 @@ fn run_spec(spec: &Spec, cancel: &CancelToken, output: &Output) -> Result<Outcom
         return Ok(anneal_sandbox::run(spec, &mut std::io::stderr(), cancel)?);
     }
     let mut out = std::io::stdout();
-    let outcome = anneal_sandbox::run(spec, &mut out, cancel)?;
+    let outcome = match out.is_terminal() {
+        true => anneal_sandbox::run(spec, &mut Visible { terminal: &mut out, last: 0 }, cancel)?,
+        false => anneal_sandbox::run(spec, &mut out, cancel)?,
+    };
     let _ = out.flush();
     Ok(outcome)
+}
+
+/// Lets a terminal see control characters and not obey them: what a payload writes is from outside.
+struct Visible<'a> {
+    terminal: &'a mut dyn Write,
+    last: u8,
+}
+
+impl Write for Visible<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let mut shown = Vec::with_capacity(bytes.len());
+        for byte in bytes {
+            // the second byte of one of the control characters beyond ASCII
+            let is_second = self.last == 0xc2 && (0x80..0xa0).contains(byte);
+            match byte {
+                b'\n' | b'\t' => shown.push(*byte),
+                _ if byte.is_ascii_control() => shown.extend(format!("\\x{byte:02x}").bytes()),
+                _ if is_second => shown.push(b'?'),
+                _ => shown.push(*byte),
+            }
+            self.last = *byte;
+        }
+        self.terminal.write_all(&shown)?;
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.terminal.flush()
+    }
 }
 
 /// What a signal to end this program cancels, so that nothing of the run stays behind.
@@ -223,10 +254,19 @@ fn checked_root(root: &Path) -> Result<PathBuf> {
 }
 
 fn verdict(outcome: &Outcome, spec: &Spec) -> Result<()> {
-    if outcome.succeeded() {
+    let program = spec.argv.first().map(String::as_str).unwrap_or_default();
+    let is_fine = match (&spec.probe, &outcome.probe) {
+        (None, _) => outcome.succeeded(),
+        // it was asked, it answered, and it ended when it was told to
+        (Some(_), Some(answer)) => answer.stopped_cleanly,
+        (Some(_), None) => {
+            let why = format!("{} did not answer the probe: it {}", printable(program), outcome.ended);
+            return Err(Error::No(why));
+        }
+    };
+    if is_fine {
         return Ok(());
     }
-    let program = spec.argv.first().map(String::as_str).unwrap_or_default();
     Err(Error::No(format!("{} {}", printable(program), outcome.ended)))
 }
 

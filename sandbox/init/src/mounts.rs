@@ -17,6 +17,9 @@ use crate::world::Handles;
 
 use api::{Attributes, FileSystem};
 
+/// How many terminals a sandbox may have: the machine has one table for all.
+const TERMINALS_MAX: &str = "64";
+
 /// The root while it is being made.
 #[derive(Debug, Default)]
 pub(crate) struct Root {
@@ -78,6 +81,7 @@ impl Root {
                 let mut terminals = FileSystem::open("devpts")?;
                 terminals.text("ptmxmode", "0666")?;
                 terminals.text("mode", "0620")?;
+                terminals.text("max", TERMINALS_MAX)?;
                 let mount = terminals.mount(Attributes { read_only: false, no_devices: false, no_exec: true })?;
                 self.attach(mount.as_fd(), at)
             }

@@ -291,12 +291,6 @@ pub(super) const CALLS: &[(&str, i64)] = &[
     ("shmctl", libc::SYS_shmctl),
     ("shmdt", libc::SYS_shmdt),
     ("shmget", libc::SYS_shmget),
-    // asynchronous input and output
-    ("io_cancel", libc::SYS_io_cancel),
-    ("io_destroy", libc::SYS_io_destroy),
-    ("io_getevents", libc::SYS_io_getevents),
-    ("io_setup", libc::SYS_io_setup),
-    ("io_submit", libc::SYS_io_submit),
 ];
 
 /// What a steward calls: it goes by handles, talks over one socket, and manages its own memory.

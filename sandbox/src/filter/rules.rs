@@ -61,6 +61,9 @@ pub(crate) enum Notice {
     Names,
     /// Answers it with a fixed size of the machine.
     Size,
+    /// Answers it with the time since the run began, in the kernel's ticks, and with no time of processors: the kernel's own
+    /// answer counts from the machine's boot, whatever a time namespace says.
+    Ticks,
     /// Takes the path down and lets it run: this observes and holds nothing back.
     Observe(Lookup),
 }
@@ -142,6 +145,33 @@ const REFUSED_COMMANDS: &[u32] = &[0x5412, 0x541c, 0x541d, 0x5423];
 /// File flags that outlive permission bits; programs that copy files try them, so they are no evidence of anything.
 const QUIETLY_REFUSED_COMMANDS: &[u32] = &[0x4008_6602, 0x4004_6602, 0x401c_5820];
 
+/// What a file system would tell of the disk beneath it, or take for all who use it: identities, places on the disk,
+/// encryption, verity. Refused as by a file system that has none of it.
+const DISK_COMMANDS: &[u32] = &[
+    0x8008_662c, // EXT4_IOC_GETFSUUID
+    0x8011_1500, // FS_IOC_GETFSUUID
+    0x8081_1501, // FS_IOC_GETFSSYSFSPATH
+    0x8100_9431, // FS_IOC_GETFSLABEL
+    0x8008_7601, // FS_IOC_GETVERSION
+    0x8004_7601, // FS_IOC32_GETVERSION
+    0xc020_660b, // FS_IOC_FIEMAP
+    0xc050_6617, // FS_IOC_ADD_ENCRYPTION_KEY
+    0x4010_6614, // FS_IOC_GET_ENCRYPTION_PWSALT
+    0x4080_6685, // FS_IOC_ENABLE_VERITY
+    0x8400_941f, // BTRFS_IOC_FS_INFO
+    0x8100_587e, // XFS_IOC_FSGEOMETRY
+    0x8070_587c, // XFS_IOC_FSGEOMETRY_V2
+    0x8070_5864, // XFS_IOC_FSGEOMETRY_V1
+];
+
+/// Memory of huge pages, which one table of the machine has and no limit of a run counts: the call, and the argument and
+/// the flag that ask for it.
+const HUGE_PAGES: &[(i64, u8, u32)] = &[
+    (libc::SYS_mmap, 3, libc::MAP_HUGETLB as u32),
+    (libc::SYS_memfd_create, 1, libc::MFD_HUGETLB),
+    (libc::SYS_shmget, 2, libc::SHM_HUGETLB as u32),
+];
+
 /// Flags of `clone` that make namespaces.
 pub(crate) const NAMESPACE_FLAGS: &[(&str, i32)] = &[
     ("mount", libc::CLONE_NEWNS),
@@ -159,6 +189,9 @@ pub(crate) const NAMESPACE_FLAGS: &[(&str, i32)] = &[
 const FAMILIES: &[i32] = &[libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
 /// Protocols of the internet families.
 const PROTOCOLS: &[i32] = &[0, libc::IPPROTO_ICMP, libc::IPPROTO_TCP, libc::IPPROTO_UDP, libc::IPPROTO_ICMPV6];
+
+/// Types of sockets of the internet families; raw ones are refused below.
+const TYPES: &[i32] = &[libc::SOCK_STREAM, libc::SOCK_DGRAM, libc::SOCK_RAW, SOCK_PACKET];
 
 /// The bits of a socket's type that are not flags.
 const SOCKET_TYPE: u32 = 0xf;
@@ -218,6 +251,10 @@ pub(crate) fn witnessed(trace: bool) -> Vec<Rule> {
     for when in sockets() {
         rules.push(refused("socket", libc::SYS_socket, when, Attempt::Network, Detail::Socket));
     }
+    // Only local sockets come in pairs. For another family the kernel makes both before it finds that out, and looks for a
+    // module that has the family.
+    let not_local = vec![is_not(0, u32::MAX, libc::AF_UNIX as u32)];
+    rules.push(refused("socketpair", libc::SYS_socketpair, not_local, Attempt::Network, Detail::Socket));
     let passed = |call, number, when, notice| Rule { call, number, when, notice };
     let address = |pointer, length| Notice::Address { pointer, length };
     rules.push(passed("connect", libc::SYS_connect, Vec::new(), address(1, 2)));
@@ -225,6 +262,7 @@ pub(crate) fn witnessed(trace: bool) -> Vec<Rule> {
     rules.push(passed("sendto", libc::SYS_sendto, vec![is_not(5, u32::MAX, 0)], address(4, 5)));
     rules.push(passed("uname", libc::SYS_uname, Vec::new(), Notice::Names));
     rules.push(passed("sysinfo", libc::SYS_sysinfo, Vec::new(), Notice::Size));
+    rules.push(passed("times", libc::SYS_times, Vec::new(), Notice::Ticks));
     if trace {
         rules.extend(lookups());
     }
@@ -307,6 +345,12 @@ fn sockets() -> Vec<Vec<Condition>> {
     {
         refused.push(vec![is(0, u32::MAX, family as u32), is(1, SOCKET_TYPE, kind as u32)]);
     }
+    // For a type that nobody has, the kernel looks for a module.
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        let mut when = vec![is(0, u32::MAX, family as u32)];
+        when.extend(TYPES.iter().map(|kind| is_not(1, SOCKET_TYPE, *kind as u32)));
+        refused.push(when);
+    }
     refused
 }
 
@@ -346,7 +390,13 @@ pub(super) fn quiet() -> Vec<(i64, Vec<Condition>)> {
         QUIETLY_REFUSED_COMMANDS.iter().map(|command| (libc::SYS_ioctl, vec![is(1, u32::MAX, *command)])).collect();
     rules.push((libc::SYS_personality, vec![is_not(0, u32::MAX, u32::MAX)]));
     rules.push((libc::SYS_prctl, vec![is(0, u32::MAX, libc::PR_SET_MM as u32)]));
+    rules.extend(HUGE_PAGES.iter().map(|(number, argument, flag)| (*number, vec![has(*argument, *flag)])));
     rules
+}
+
+/// What is refused with `ENOTTY` and not worth telling.
+pub(super) fn of_the_disk() -> Vec<(i64, Vec<Condition>)> {
+    DISK_COMMANDS.iter().map(|command| (libc::SYS_ioctl, vec![is(1, u32::MAX, *command)])).collect()
 }
 
 /// What is answered with success and not done.

@@ -53,6 +53,7 @@ impl Drop for Given {
 
 /// Checks every path and prepares the outputs.
 pub(super) fn prepare(spec: &Spec, host: &HostFacts) -> Result<Given> {
+    apart(spec)?;
     let mut given = Given::default();
     for (index, path) in spec.root.iter().enumerate() {
         directory(&format!("root[{index}]"), path, host)?;
@@ -71,6 +72,39 @@ pub(super) fn prepare(spec: &Spec, host: &HostFacts) -> Result<Given> {
         }
     }
     Ok(given)
+}
+
+/// Refuses outputs that lie in one another on the host, or in something that is mounted to be read: what is written to the
+/// one would change the other.
+fn apart(spec: &Spec) -> Result<()> {
+    let found = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    let mut outputs: Vec<(String, PathBuf)> = Vec::new();
+    let mut others: Vec<(String, PathBuf)> =
+        spec.root.iter().enumerate().map(|(index, path)| (format!("root[{index}]"), found(path))).collect();
+    for (index, mount) in spec.mounts.iter().enumerate() {
+        let field = format!("mounts[{index}].source");
+        match &mount.source {
+            MountSource::Trees(paths) => {
+                others.extend(paths.iter().enumerate().map(|(layer, path)| (format!("{field}[{layer}]"), found(path))));
+            }
+            MountSource::File(path) => others.push((field, found(path))),
+            MountSource::Output(path) => outputs.push((field, found(path))),
+            MountSource::Scratch { .. } => {}
+        }
+    }
+    for (at, (field, output)) in outputs.iter().enumerate() {
+        let overlapping = outputs
+            .iter()
+            .skip(at + 1)
+            .chain(&others)
+            .find(|(_, other)| other.starts_with(output) || output.starts_with(other));
+        if let Some((other, place)) = overlapping {
+            let found = format!("{}, and {other} is {}", output.display(), place.display());
+            let expected = "an output directory that has no other mount's host path in it and is in none";
+            return Err(Error::Spec { field: field.clone(), found, expected });
+        }
+    }
+    Ok(())
 }
 
 /// Why a run of this spec can't be another user's than the caller's: something it is given is closed to others. The

@@ -5,10 +5,11 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use anneal_sandbox_op::{Confinement, Event, Failure};
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::waitpid;
+use nix::sys::wait::WaitStatus;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
@@ -83,6 +84,8 @@ pub(super) struct Watch<'a> {
     confinement: Option<Confinement>,
     exec_ns: Option<u64>,
     report: Option<Event>,
+    /// What the kernel counted for process 1 and all that it waited for.
+    used: Usage,
     degraded: Vec<String>,
 }
 
@@ -121,6 +124,7 @@ impl<'a> Watch<'a> {
             confinement: None,
             exec_ns: None,
             report: None,
+            used: Usage::default(),
             degraded: Vec::new(),
         }
     }
@@ -311,9 +315,12 @@ impl<'a> Watch<'a> {
                 let _ = kill(init, Signal::SIGKILL);
             }
             how = loop {
-                match waitpid(init, None) {
+                match wait_with_usage(init) {
                     Err(nix::Error::EINTR) => {}
-                    Ok(status) => break format!("{status:?}"),
+                    Ok((status, usage)) => {
+                        self.used = usage;
+                        break format!("{status:?}");
+                    }
                     Err(errno) => break errno.to_string(),
                 }
             };
@@ -381,7 +388,7 @@ impl<'a> Watch<'a> {
             log_bytes: self.log_bytes,
             confinement: self.confinement,
             degraded: self.degraded,
-            usage: Usage::default(),
+            usage: self.used,
             probe: None,
             refused,
             refused_more,
@@ -416,4 +423,23 @@ impl<'a> Watch<'a> {
 fn monotonic_ns() -> u64 {
     clock_gettime(ClockId::CLOCK_MONOTONIC)
         .map_or(0, |time| (time.tv_sec() as u64).saturating_mul(1_000_000_000).saturating_add(time.tv_nsec() as u64))
+}
+
+/// Waits for a child; says how it ended and what it and its children used.
+fn wait_with_usage(child: Pid) -> nix::Result<(WaitStatus, Usage)> {
+    let mut status = 0;
+    // SAFETY: all-zero bytes are a value of this structure of numbers.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are to live locals of the types that the call writes.
+    Errno::result(unsafe { libc::wait4(child.as_raw(), &mut status, 0, &mut usage) })?;
+    let milliseconds = |time: libc::timeval| {
+        let (seconds, rest) = (u64::try_from(time.tv_sec).unwrap_or(0), u64::try_from(time.tv_usec).unwrap_or(0));
+        seconds * 1000 + rest / 1000
+    };
+    let usage = Usage {
+        user_ms: milliseconds(usage.ru_utime),
+        system_ms: milliseconds(usage.ru_stime),
+        max_rss_kib: u64::try_from(usage.ru_maxrss).unwrap_or(0),
+    };
+    Ok((WaitStatus::from_raw(child, status)?, usage))
 }

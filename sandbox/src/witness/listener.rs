@@ -34,6 +34,8 @@ pub(super) enum Answer {
     Fail(i32),
     /// The call returns zero.
     Succeed,
+    /// The call returns this value.
+    Value(i64),
     /// The kernel does the call.
     GoOn,
 }
@@ -116,6 +118,7 @@ impl Listener {
         match answer {
             Answer::Fail(errno) => told.error = -errno,
             Answer::Succeed => {}
+            Answer::Value(value) => told.val = value,
             Answer::GoOn => told.flags = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32,
         }
         match self.command(libc::SECCOMP_IOCTL_NOTIF_SEND, &mut told) {

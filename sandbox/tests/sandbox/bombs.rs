@@ -219,3 +219,19 @@ fn hundreds_of_orphans_are_reaped() {
     let (outcome, log, _) = explode(&bench, &["orphans"]);
     assert!(outcome.succeeded() && log == "500 orphans\n", "{} {log}", outcome.ended);
 }
+
+#[test]
+fn what_waits_in_sockets_counts_as_memory() {
+    needs_sandbox!();
+    let mut bench = small();
+    bench.spec.limits.open_files = 1024;
+    let (outcome, log, _) = explode(&bench, &["tcp"]);
+    if outcome.limits_not_enforced.iter().any(|limit| limit.starts_with("memory: ")) {
+        return;
+    }
+    let taken = log.split(' ').next_back().and_then(|mib| mib.trim().parse::<u64>().ok());
+    // It is ended, or has no more than the limit and what the kernel lends to each socket.
+    let held =
+        outcome.ended != Ended::Exited(0) || taken.is_some_and(|mib| mib * MIB < 2 * bench.spec.limits.memory_bytes);
+    assert!(held, "{} {log}", outcome.ended);
+}

@@ -175,3 +175,21 @@ fn a_strict_spec_runs_where_all_of_it_holds_and_is_refused_with_every_gap_and_it
     let told = bench.run(&["true"]).unwrap_err().to_string();
     assert!(told.contains("cpus: 4096 declared") && told.contains("declare no more processors"), "{told}");
 }
+
+#[test]
+fn what_the_machine_has_one_of_for_all_is_not_to_be_had_and_nothing_tells_which_machine_it_is() {
+    needs_sandbox!();
+    let mut bench = Bench::new();
+    bench.output("/out");
+    bench.spec.limits.open_files = 512;
+    let (outcome, said) = bench.run(&["walls", "shared-tables", "/out"]).unwrap();
+    assert!(outcome.succeeded(), "{said}");
+    assert_eq!((said.matches("held: ").count(), said.matches("escaped: ").count()), (15, 0), "{said}");
+    let value = |name: &str| said.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    let ticks = value("ticks: ");
+    assert!(ticks.ends_with(" [0, 0, 0, 0] true"), "{ticks}");
+    assert!(ticks.split(' ').next().unwrap().parse::<u64>().unwrap() < 100 * 120, "{ticks}");
+    assert_eq!(value("terminals: "), "64");
+    let pairs = outcome.refused.iter().filter(|attempt| attempt.call == "socketpair");
+    assert_eq!(pairs.map(|attempt| attempt.times).sum::<u64>(), 3, "{:?}", outcome.refused);
+}

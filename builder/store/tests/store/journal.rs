@@ -1,6 +1,10 @@
 //! The journal: in order, without gaps, and not silently shorter than what was acknowledged.
 
-use crate::{fresh, rot::{differing, everything}, told, writer};
+use crate::{
+    fresh,
+    rot::{differing, everything},
+    told, writer,
+};
 use anneal_store::{Error, OpenMode, Store};
 use std::{
     fs,

@@ -1,6 +1,12 @@
 //! Opening: one writer, any number of readers, and nothing touched where it is not a store.
 
-use crate::{fresh, full_disk::Disk, journal::copy, rot::{differing, everything}, told, writer};
+use crate::{
+    fresh,
+    full_disk::Disk,
+    journal::copy,
+    rot::{differing, everything},
+    told, writer,
+};
 use anneal_content::{ActionDigest, BlobDigest, BlobSource as _, TreeDigest};
 use anneal_store::{Error, FailureRecord, IngestRules, OpenMode, Store};
 use std::{

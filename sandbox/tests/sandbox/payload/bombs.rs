@@ -52,6 +52,7 @@ pub(crate) fn explode(kind: &[&str]) {
                 if written % 8 == 0 { file.sync_data() } else { Ok(()) }
             });
         }
+        ["tcp"] => sockets(),
         ["files", directory] => {
             for number in 0..MOST_FILES {
                 if let Err(error) = File::create(format!("{directory}/{number}")) {
@@ -210,4 +211,22 @@ fn orphans() {
         }
     }
     println!("{made} orphans");
+}
+
+/// Connections to itself in which nobody reads what was written.
+fn sockets() {
+    use std::net::{TcpListener, TcpStream};
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (mut open, mut bytes) = (Vec::new(), 0);
+    let piece = vec![1; MIB];
+    while bytes < MOST_MIB * MIB {
+        let Ok(mut sender) = TcpStream::connect(listener.local_addr().unwrap()) else { break };
+        let Ok((receiver, _)) = listener.accept() else { break };
+        sender.set_nonblocking(true).unwrap();
+        while let Ok(written) = sender.write(&piece) {
+            bytes += written;
+        }
+        open.push((sender, receiver));
+    }
+    println!("connections {} MiB {}", open.len(), bytes / MIB);
 }

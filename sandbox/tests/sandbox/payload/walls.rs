@@ -30,6 +30,7 @@ pub(crate) fn report(what: &[&str]) {
         ["size"] => size(),
         ["close", dir] => close(dir),
         ["widen"] => widen(),
+        ["shared-tables", file] => shared_tables(file),
         ["hide", dir, how] => hide(dir, how),
         ["show-and-wait", path, seconds] => {
             print!("{}", std::fs::read_to_string(path).unwrap());
@@ -215,4 +216,36 @@ fn widen() {
         syscall(204, 0i64, 128i64, mask.as_mut_ptr());
     }
     println!("processors: {}", mask.iter().map(|byte| byte.count_ones()).sum::<u32>());
+}
+
+/// What the machine has one of for everybody, or what would tell which machine it is.
+fn shared_tables(file: &str) {
+    use std::os::fd::AsRawFd;
+    let call = |what: &str, result: i64| super::verdict(what, result);
+    // SAFETY: integers, a name that outlives its call, and buffers longer than what each command writes.
+    unsafe {
+        let mut pair = [0i32; 2];
+        for (name, family) in [("vsock", 40i64), ("tipc", 30), ("inet", 2)] {
+            call(&format!("socketpair of {name}"), syscall(53, family, 1i64, 0i64, pair.as_mut_ptr()));
+        }
+        call("a socket of type 6", syscall(41, 2i64, 6i64, 0i64));
+        let mut context = 0u64;
+        call("asynchronous input", syscall(206, 8i64, &mut context));
+        call("huge pages in a file", syscall(319, c("huge").as_ptr(), 4i64));
+        call("huge pages", syscall(9, 0i64, 2i64 << 20, 3i64, 0x40022i64, -1i64, 0i64));
+        call("shared huge pages", syscall(29, 0i64, 2i64 << 20, 0o5600i64));
+        let open = fs::File::open(file).unwrap();
+        let mut buffer = [0u8; 4096];
+        for command in [0x8008662cu64, 0x80111500, 0x80811501, 0x81009431, 0x80087601, 0xc020660b, 0x8400941f] {
+            call(&format!("command {command:#x}"), super::ioctl(open.as_raw_fd(), command, buffer.as_mut_ptr()).into());
+        }
+        let mut spent = [7u64; 4];
+        let ticks = syscall(100, spent.as_mut_ptr());
+        println!("ticks: {ticks} {spent:?} {}", syscall(100, 0i64) >= ticks);
+    }
+    let mut terminals = Vec::new();
+    while let Ok(terminal) = OpenOptions::new().read(true).write(true).open("/dev/ptmx") {
+        terminals.push(terminal);
+    }
+    println!("terminals: {}", terminals.len());
 }

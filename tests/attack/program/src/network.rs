@@ -7,7 +7,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
-use crate::call::descriptor;
+use crate::call::{address_mut, descriptor, raw};
 use crate::report::Attack;
 
 const PATIENCE: Duration = Duration::from_millis(300);
@@ -117,6 +117,13 @@ pub(crate) fn families(attack: &Attack) {
         // The same with bits above those that the kernel reads.
         let high = family | 1 << 32;
         attack.refused(&format!("{name}, high bits"), descriptor(libc::SYS_socket, &[high, kind, protocol]));
+    }
+    // Of most families the kernel makes both sockets of a pair before it says that they come in none.
+    for (name, family) in [("vsock", 40), ("tipc", 30), ("inet", 2)] {
+        let mut pair = [0i32; 2];
+        let made = raw(libc::SYS_socketpair, &[family, 1, 0, address_mut(&mut pair)]);
+        let errno = made.err().and_then(|error| error.raw_os_error());
+        attack.say(errno == Some(libc::EPERM), &format!("a pair of {name} is refused"), format!("{errno:?}"));
     }
 }
 
