@@ -126,6 +126,9 @@ impl Error {
             Self::Sandbox(error) => {
                 !matches!(error, anneal_sandbox::Error::Spec { .. } | anneal_sandbox::Error::Exec { .. })
             }
+            Self::Fetch { source, .. } | Self::BuildRoot { source, .. } => {
+                matches!(**source, anneal_fetch::Error::Spool { .. } | anneal_fetch::Error::Sink { .. })
+            }
             Self::Io { .. } | Self::NoBuildKey { .. } | Self::Stopped => true,
             _ => false,
         }

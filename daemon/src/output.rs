@@ -124,6 +124,20 @@ pub(crate) fn human_bytes(bytes: u64) -> String {
     format!("{}.{} {name}", tenths / 10, tenths % 10)
 }
 
+/// Standard error, whether or not anybody reads it: a log that cannot be written, since its disk is full or its reader is
+/// gone, ends nothing.
+struct Unheard;
+
+impl std::io::Write for Unheard {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let _ = std::io::stderr().write_all(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Logs go to standard error: JSON for a daemon that nobody watches, plain lines otherwise.
 pub(crate) fn start_logging(cli: &Cli) {
     use tracing_subscriber::EnvFilter;
@@ -135,7 +149,7 @@ pub(crate) fn start_logging(cli: &Cli) {
         _ => "trace",
     };
     let filter = EnvFilter::try_from_env("ANNEAL_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false).with_writer(|| Unheard);
     if daemon && !std::io::stderr().is_terminal() { logs.json().init() } else { logs.with_ansi(false).init() }
 }
 

@@ -23,6 +23,7 @@ mod survey;
 mod sweep;
 mod touch;
 
+pub(crate) use ballast::drop_ballast;
 pub use mark::{Gap, Node, Root};
 pub use pin::Pin;
 pub use survey::{KindSize, Survey};

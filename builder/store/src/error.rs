@@ -379,6 +379,14 @@ impl Error {
         )
     }
 
+    /// A database that cannot be read where it is opened, in the words of one that cannot be opened.
+    pub(crate) fn as_unopened(self) -> Self {
+        match self {
+            Self::Database { path, source, .. } => Self::Unopened { path, source },
+            other => other,
+        }
+    }
+
     /// A closure that names the operation and the path of an I/O error.
     pub(crate) fn io(operation: &'static str, path: &std::path::Path) -> impl FnOnce(io::Error) -> Self + use<> {
         let path = path.to_owned();

@@ -18,8 +18,9 @@ const FORMAT: &str = "anneal store 1";
 const FORMAT_BUCKET: &str = "anneal store 1, blobs in a bucket";
 /// The longest marker or lock text that is read.
 const TEXT_MAX: u64 = 4096;
-/// What must be free where a store is made: the reserve, and some room for what it is made for.
-const ROOM_BYTES: u64 = RESERVE_BYTES + (16 << 20);
+/// What must be free where a store is made: the reserve, what the database takes in advance, and some room for what it is
+/// made for.
+const ROOM_BYTES: u64 = RESERVE_BYTES + (96 << 20);
 /// Where Linux names the current boot.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -55,6 +56,26 @@ impl Layout {
     }
     pub(crate) fn blobs(&self) -> PathBuf {
         self.dir.join("blobs/sha256")
+    }
+    /// Whether a blob's file is there, in service or in quarantine.
+    pub(crate) fn holds_blobs(&self) -> Result<bool> {
+        let names = |dir: &Path| match fs::read_dir(dir) {
+            Ok(names) => names.collect::<std::io::Result<Vec<_>>>().map_err(Error::io("list", dir)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(e) => Err(Error::io("list", dir)(e)),
+        };
+        for folder in names(&self.blobs())? {
+            if !names(&folder.path())?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(!names(&self.quarantine())?.is_empty())
+    }
+    /// What the file system has left.
+    pub(crate) fn free_bytes(&self) -> Result<u64> {
+        let space = rustix::fs::statvfs(&self.dir);
+        let space = space.map_err(|e| Error::io("measure the free space of", &self.dir)(e.into()))?;
+        Ok(space.f_bavail.saturating_mul(space.f_frsize))
     }
     /// A blob's file.
     pub(crate) fn blob(&self, digest: &BlobDigest) -> PathBuf {

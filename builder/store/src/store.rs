@@ -4,7 +4,7 @@ use crate::{
     Backend, BucketPlace, Error, Result,
     acknowledged::Acknowledged,
     backend,
-    collect::Touches,
+    collect::{self, Touches},
     db::{self, Changes, Db},
     extent::Extent,
     journal::{self, Head},
@@ -92,6 +92,7 @@ impl Store {
         let mut writing = None;
         if let Some(lock) = lock.as_mut() {
             look(&layout, &acknowledged)?;
+            collect::drop_ballast(&layout)?;
             layout.settle(lock)?;
         }
         let db = Db::open(&layout.db(), mode)?;
@@ -154,12 +155,14 @@ fn look(layout: &Layout, acknowledged: &Acknowledged) -> Result<()> {
     let path = layout.db();
     // a first open that was interrupted
     if acknowledged.is_nothing() && db::is_blank(&path) {
-        return Ok(());
+        // which has no blob yet: they come after the file HEAD
+        let was_used = !layout.head().exists() && layout.holds_blobs()?;
+        return if was_used { Err(Error::HeadLost { dir: layout.dir.clone() }) } else { Ok(()) };
     }
     let db = Db::look(&path)?;
-    acknowledged.hold_against(layout, &db)?;
+    let held = acknowledged.hold_against(layout, &db);
     // what a writer goes on from must be readable, too
-    journal::end(layout, &db).map(drop)
+    held.and_then(|()| journal::end(layout, &db).map(drop)).map_err(Error::as_unopened)
 }
 
 /// The same for a database that is open.
@@ -169,7 +172,7 @@ fn hold(acknowledged: &Acknowledged, layout: &Layout, db: &Db, mode: OpenMode) -
         Err(Error::HeadLost { .. }) if mode == OpenMode::ReadOnly => {
             Acknowledged::read(layout)?.hold_against(layout, db)
         }
-        held => held,
+        held => held.map_err(Error::as_unopened),
     }
 }
 
@@ -205,9 +208,7 @@ impl Inner {
 
     /// What the file system has left for the store.
     pub(crate) fn free_bytes(&self) -> Result<u64> {
-        let space = rustix::fs::statvfs(&self.layout.dir);
-        let space = space.map_err(|e| Error::io("measure the free space of", &self.layout.dir)(e.into()))?;
-        Ok(space.f_bavail.saturating_mul(space.f_frsize))
+        self.layout.free_bytes()
     }
 
     /// No more writes: what is durable is no longer known.

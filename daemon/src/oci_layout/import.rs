@@ -170,11 +170,28 @@ fn images(layout: &Layout, beliefs: &Beliefs, required: &BTreeSet<Role>) -> Resu
     }
 }
 
+/// Whether a blob is here and every byte of it is right.
+fn is_sound(store: &Store, digest: &BlobDigest) -> Result<bool> {
+    if !store.has(digest)? {
+        return Ok(false);
+    }
+    let read = store.open_blob(digest).and_then(|mut reader| {
+        while reader.next_chunk()?.is_some() {}
+        Ok(())
+    });
+    match read {
+        Ok(()) => Ok(true),
+        Err(anneal_store::Error::Damaged { .. } | anneal_store::Error::Missing { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Puts every blob that is not there yet; one whose bytes are not what its name says ends it.
 fn take(store: &Store, layout: &Layout) -> Result<u64> {
     let mut new = 0;
     for (digest, size) in &layout.named {
-        if store.has(digest)? {
+        // one that is there is read, so that what rotted is taken out of service and comes again
+        if is_sound(store, digest)? {
             continue;
         }
         let mut file = layout.open_blob(digest)?.take(*size);

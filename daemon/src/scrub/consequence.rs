@@ -4,13 +4,13 @@
 //! Whether something was damaged before or after it was last used nobody knows. So every result that was built with it is
 //! named, whatever its age; one that nobody built with it is not.
 
-use super::{How, Report, once_more, reachable::DIRECTORY};
+use super::{How, Kind, Report, once_more, reachable::DIRECTORY};
 use crate::{error::Result, retention::Ground};
 use anneal_builder::source_roots;
 use anneal_content::{BlobDigest, DerivationId, Directory, TreeDigest};
 use anneal_plan::Derived;
 use anneal_recipe::Catalog;
-use anneal_store::{Backup, Mended, Node, Store};
+use anneal_store::{Backup, DAMAGE, Mended, Node, Store};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -74,7 +74,46 @@ pub(crate) fn mend_from(
     once_more(store, how, &of_blobs, &report)
 }
 
+/// Adds what is needed and was taken out of service earlier, so that it is told until it comes again. Where nobody can
+/// say what is needed, everything that was taken out of service counts.
+pub(crate) fn add_absent(store: &Store, ground: Result<Ground<'_>>, report: &mut Report) -> Result<()> {
+    match ground.and_then(|ground| ground.absent()) {
+        Ok(absent) => {
+            for (digest, why) in absent {
+                let why = format!("it is out of service, and needed for {}", why.join(", for "));
+                report.found(digest.to_string(), Kind::Missing, why);
+            }
+        }
+        Err(_) => {
+            for (digest, why) in out_of_service(store)? {
+                report.found(digest.to_string(), Kind::Missing, format!("it is out of service: {why}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Blobs that were found damaged and have not come again, with how they were damaged.
+pub(crate) fn out_of_service(store: &Store) -> Result<BTreeMap<BlobDigest, String>> {
+    let mut gone = BTreeMap::new();
+    for (hex, why) in store.records(DAMAGE)? {
+        if let Ok(digest) = format!("sha256:{hex}").parse::<BlobDigest>()
+            && !store.has(&digest)?
+        {
+            gone.insert(digest, String::from_utf8_lossy(&why).into_owned());
+        }
+    }
+    Ok(gone)
+}
+
 impl Ground<'_> {
+    /// What is needed and is not there, each with what needs it.
+    fn absent(&self) -> Result<BTreeMap<BlobDigest, Vec<String>>> {
+        let collection = self.store.collection()?;
+        let survey = self.survey(&collection)?;
+        Ok(survey.absent().iter().map(|(digest, why)| (*digest, why.clone())).collect())
+    }
+
     /// What follows from the damage that a report names.
     pub(crate) fn consequences(&self, report: &Report) -> Result<BTreeMap<String, Consequence>> {
         let mut damaged: BTreeSet<BlobDigest> = report.damage.keys().filter_map(|what| what.parse().ok()).collect();

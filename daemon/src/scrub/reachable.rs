@@ -30,15 +30,22 @@ pub(super) fn read_results(store: &Store, trusted: &Keyring, report: &mut Report
                 report.found(format!("result {} of action {action}", at + 1), Kind::Unsigned, why);
             }
         }
+        Err(error) if tables::is_of_database(&error) => report.found_unreadable(tables::RESULTS, told(error)),
         Err(error) => report.found("the results of builds".into(), Kind::Corrupt, told(error)),
     }
 }
 
 /// The journal, and everything that the ledger names; what is already known to be damaged is not told twice.
 pub(super) fn read_named(store: &Store, report: &mut Report) -> Result<()> {
-    report.events = store.event_count()?;
+    match store.event_count() {
+        Ok(count) => report.events = count,
+        Err(error) if tables::is_of_database(&error) => report.found_unreadable(tables::JOURNAL, told(error)),
+        Err(error) => return Err(error.into()),
+    }
     let state = match fold(store) {
         Ok(state) => state,
+        // told already
+        Err(_) if report.damage.contains_key(&tables::named(tables::JOURNAL)) => State::default(),
         Err(error) => {
             report.found("the journal".into(), Kind::Corrupt, error.chain());
             State::default()

@@ -4,7 +4,7 @@
 //! Two small records of the kind `scrub`: `position`, where a scrub that is under way goes on, and `last`, what the last
 //! one found.
 
-use super::{How, Kind, Report, Tally, Throttle, mend, scrub};
+use super::{How, Kind, Report, Tally, Throttle, add_absent, mend, scrub};
 use crate::{
     error::Result,
     retention::ground,
@@ -132,6 +132,7 @@ fn run(service: &Service, position: Position) -> Result<()> {
         return Ok(());
     }
     mend(store, &mut report)?;
+    add_absent(store, Ok(ground(service)), &mut report)?;
     ask_for_lost(service)?;
     tell(service, &report);
     let summary = Summary {

@@ -12,6 +12,10 @@ const DATABASE: &str = "the database";
 const HEAD: &str = "the file HEAD";
 /// The table with a row for each blob.
 pub(super) const BLOBS: &str = "blobs";
+/// The table with what builds gave.
+pub(super) const RESULTS: &str = "results";
+/// The table with the events.
+pub(super) const JOURNAL: &str = "journal";
 
 /// How a table is called among the findings.
 pub(super) fn named(table: &str) -> String {

@@ -3,6 +3,7 @@
 
 use crate::{
     Error, Result,
+    layout::Layout,
     store::{Inner, RECORD_RESERVE_BYTES, RESERVE_BYTES},
 };
 use rustix::fs::{FallocateFlags, fallocate};
@@ -33,13 +34,18 @@ impl Inner {
 
     /// Gives the ballast up where the database has no room any more.
     pub(crate) fn drop_ballast(&self) -> Result<()> {
-        if self.free_bytes()? >= RECORD_RESERVE_BYTES {
-            return Ok(());
-        }
-        let path = self.layout.ballast();
-        match fs::remove_file(&path) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", &path)(e)),
-            _ => Ok(()),
-        }
+        drop_ballast(&self.layout)
+    }
+}
+
+/// The same before the database is open, which takes room as well.
+pub(crate) fn drop_ballast(layout: &Layout) -> Result<()> {
+    if layout.free_bytes()? >= RECORD_RESERVE_BYTES {
+        return Ok(());
+    }
+    let path = layout.ballast();
+    match fs::remove_file(&path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", &path)(e)),
+        _ => Ok(()),
     }
 }

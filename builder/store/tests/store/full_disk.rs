@@ -146,3 +146,18 @@ fn a_disk_that_others_filled_refuses_writes_serves_reads_and_recovers() {
     assert_eq!(fs::read(store.materialize(&tree).unwrap().join("file")).unwrap(), b"new");
     assert_eq!(store.append_events(&[b"new".to_vec()]).unwrap(), 0);
 }
+
+#[test]
+fn a_store_opens_on_a_disk_that_others_filled_while_it_was_closed_and_can_be_collected() {
+    let Some(disk) = Disk::new() else { return };
+    let store = writer(disk.path());
+    let kept = store.put_blob(&noise(0, 3 << 20)).unwrap();
+    for seed in 1..5 {
+        store.put_blob(&noise(seed, 3 << 20)).unwrap();
+    }
+    drop(store);
+    disk.fill();
+    let store = writer(disk.path());
+    assert!(store.read_blob(&kept, u64::MAX).unwrap() == noise(0, 3 << 20));
+    assert_eq!(collect_all_but(&store, &kept).blobs, 4);
+}

@@ -217,6 +217,22 @@ fn a_disk_too_small_for_a_store_is_refused_before_anything_is_made_on_it() {
     drop(Store::open(&at, OpenMode::ReadWrite).unwrap());
 }
 
+#[test]
+fn no_empty_store_is_made_over_blobs_whose_database_and_head_are_gone() {
+    let (dir, store) = fresh();
+    let at = store.dir().to_owned();
+    let digest = store.put_blob(b"precious").unwrap();
+    drop(store);
+    fs::remove_dir_all(at.join("db")).unwrap();
+    fs::remove_file(at.join("HEAD")).unwrap();
+    let before = everything(&at);
+    let error = Store::open(&at, OpenMode::ReadWrite).unwrap_err();
+    assert!(matches!(error, Error::HeadLost { .. }), "{}", told(&error));
+    assert_eq!(differing(&before, &everything(&at)), [] as [PathBuf; 0]);
+    fs::remove_file(at.join("blobs/sha256").join(&digest.hex()[..2]).join(digest.hex())).unwrap();
+    assert_eq!(writer(dir.path()).stats().unwrap().blobs, 0);
+}
+
 fn names(dir: &Path) -> Vec<String> {
     fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }

@@ -6,7 +6,7 @@ use crate::{
     keys::result_keys,
     output::{Output, human_bytes, printable},
     retention,
-    scrub::{Consequence, How, Kind, Report, Tally, Throttle, mend, mend_from, scrub},
+    scrub::{Consequence, How, Kind, Report, Tally, Throttle, add_absent, mend, mend_from, out_of_service, scrub},
     settings::Settings,
 };
 use anneal_content::BlobDigest;
@@ -23,6 +23,8 @@ use std::{
 /// What follows from what is damaged, or why that cannot be told.
 type Consequences = std::result::Result<BTreeMap<String, Consequence>, String>;
 
+/// How often it is looked what else is lost, after something has come back out of a backup.
+const ROUNDS: usize = 20;
 /// How often the progress bar is drawn.
 const PERIOD: Duration = Duration::from_millis(200);
 
@@ -74,18 +76,35 @@ pub(super) fn run(args: &ScrubArgs, settings: &Settings, output: &Output) -> Res
     if args.mend {
         mend(store, &mut report)?;
     }
-    let mut consequences = follows(&report, settings);
-    if let (Some(backup), Ok(lost)) = (&backup, &consequences) {
-        let lost: BTreeSet<BlobDigest> = lost.keys().filter_map(|digest| digest.parse().ok()).collect();
-        report = mend_from(store, &how, backup, &lost, report)?;
-        consequences = follows(&report, settings);
+    note_absent(store, settings, &mut report)?;
+    if let Some(backup) = &backup {
+        // what comes back names what else is lost
+        for _ in 0..ROUNDS {
+            let of_report = report.damage.keys().filter_map(|digest| digest.parse().ok());
+            let lost: BTreeSet<BlobDigest> = of_report.chain(out_of_service(store)?.into_keys()).collect();
+            let before = report.mended.len();
+            report = mend_from(store, &how, backup, &lost, report)?;
+            note_absent(store, settings, &mut report)?;
+            if report.mended.len() == before {
+                break;
+            }
+        }
     }
-    output.result(|| printable(&text(&report, &consequences)), &shown(&report, &consequences))?;
+    let consequences = follows(&report, settings);
+    output.result(|| printable(&text(&report, &consequences, args.mend)), &shown(&report, &consequences))?;
     if report.damage.is_empty() {
         return Ok(());
     }
     let counts = Kind::ALL.map(|kind| format!("{} {}", report.count(kind), kind.word())).join(", ");
     Err(Error::No(format!("not everything in the store is as it should be: {counts}")))
+}
+
+/// Adds to a report what is needed and was taken out of service earlier.
+fn note_absent(store: &Store, settings: &Settings, report: &mut Report) -> Result<()> {
+    match retention::Directory::open(settings, OpenMode::ReadOnly) {
+        Ok(directory) => add_absent(store, directory.ground(), report),
+        Err(error) => add_absent(store, Err(error), report),
+    }
 }
 
 /// What follows from the damage; where that cannot be told, why.
@@ -127,7 +146,7 @@ fn shown(report: &Report, consequences: &Consequences) -> serde_json::Value {
     value
 }
 
-fn text(report: &Report, consequences: &Consequences) -> String {
+fn text(report: &Report, consequences: &Consequences, is_mending: bool) -> String {
     let Report { rows, events, blobs, bytes, leftovers, results, trees, directories, damage, .. } = report;
     let bytes = human_bytes(*bytes);
     let mut text = format!("read {rows} rows, {events} events, {blobs} blobs ({bytes}), {results} signed results, ");
@@ -154,6 +173,12 @@ fn text(report: &Report, consequences: &Consequences) -> String {
     }
     if let Err(why) = consequences {
         let _ = writeln!(text, "who needs what is damaged cannot be told: {why}");
+    }
+    if !is_mending && damage.keys().any(|what| what.parse::<BlobDigest>().is_ok()) {
+        text.push_str(
+            "what is damaged stands in the way of what would replace it: the daemon's next scrub takes it out of service, or \
+             `anneal store scrub --mend` without a daemon\n",
+        );
     }
     if damage.is_empty() {
         text.push_str("no damage\n");
