@@ -2,6 +2,9 @@
 
 mod failure;
 mod inbox;
+/// The same file as the steward's, which does for the caller without root what the launcher does for root.
+#[path = "../init/src/nameless.rs"]
+mod nameless;
 mod outputs;
 mod place;
 mod rate;

@@ -35,6 +35,8 @@ pub(crate) struct Measured {
     pub(crate) bytes: u64,
     pub(crate) inodes: u64,
     pub(crate) too_deep: bool,
+    /// Whether there were processes that could not be looked at.
+    pub(crate) hidden: bool,
 }
 
 /// What a steward does before it serves.
@@ -65,9 +67,10 @@ impl Steward {
         self.done()
     }
 
-    /// Asks what is in the kept directories, up to limits; [`Steward::measured`] has the answer.
-    pub(crate) fn measure(&self, bytes: u64, inodes: u64) -> io::Result<()> {
-        control::send(&self.control, &Errand::Measure { bytes, inodes, depth: DEPTH }, None)
+    /// Asks what is in the kept directories and what the descendants of a process hold, up to limits;
+    /// [`Steward::measured`] has the answer.
+    pub(crate) fn measure(&self, init: Option<u32>, bytes: u64, inodes: u64) -> io::Result<()> {
+        control::send(&self.control, &Errand::Measure { init, bytes, inodes, depth: DEPTH }, None)
     }
 
     /// Whether an answer is there.
@@ -84,7 +87,9 @@ impl Steward {
     /// Waits for the answer to a question for what is in the kept directories.
     pub(crate) fn measured(&self) -> io::Result<Measured> {
         match self.answer()? {
-            (Answer::Measured { bytes, inodes, too_deep }, _) => Ok(Measured { bytes, inodes, too_deep }),
+            (Answer::Measured { bytes, inodes, too_deep, hidden }, _) => {
+                Ok(Measured { bytes, inodes, too_deep, hidden })
+            }
             (other, _) => Err(surprise(&other)),
         }
     }

@@ -13,6 +13,7 @@ mod enter;
 mod landlock;
 mod look;
 mod mounts;
+mod nameless;
 mod payload;
 mod privilege;
 mod probe;

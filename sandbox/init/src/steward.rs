@@ -60,7 +60,9 @@ impl<'a> Steward<'a> {
                 }
                 Answer::Done
             }
-            Errand::Measure { bytes, inodes, depth } => measure::measure(&self.kept, *bytes, *inodes, *depth)?,
+            Errand::Measure { init, bytes, inodes, depth } => {
+                measure::measure(&self.kept, *init, *bytes, *inodes, *depth)?
+            }
             Errand::Reclaim { uids, gids, depth } => reclaim::reclaim(&self.kept, *uids, *gids, *depth)?,
             Errand::Memory { thread, writable } => {
                 let path = format!("/proc/{thread}/mem");

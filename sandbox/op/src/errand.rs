@@ -35,8 +35,11 @@ pub enum Errand {
         /// The group.
         gid: u32,
     },
-    /// Add up what is in the kept directories, until a limit is passed.
+    /// Add up what is in the kept directories, and in files without a name that processes of a run hold, until a limit is
+    /// passed.
     Measure {
+        /// Process 1 of the run, once it has a payload and as long as it lives.
+        init: Option<u32>,
         /// Bytes on the disk.
         bytes: u64,
         /// Entries.
@@ -83,6 +86,8 @@ pub enum Answer {
         inodes: u64,
         /// Whether there were more directories in each other than allowed.
         too_deep: bool,
+        /// Whether there were processes that could not be looked at.
+        hidden: bool,
     },
     /// It was given back.
     Reclaimed {

@@ -4,7 +4,7 @@
 //! and again, a bounded piece of work at a time, and once more after the last process is dead, for as long as
 //! the payload itself was given. The walk holds one
 //! directory open at a time and goes by handles beneath the output, never through a link, since the payload changes
-//! everything under its feet. What it can't see: a file that is unlinked and still open, until it is closed.
+//! everything under its feet. Each walk begins with the files that have no name and are still held by processes.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -18,6 +18,7 @@ use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::{Mode, SFlag, fstatat};
 
 use super::launch;
+use super::nameless::Search;
 use crate::steward::{Measured, Steward};
 use crate::subordinate::Subordinate;
 use crate::{Error, HostFacts, Limits, MountSource, Result, Spec, Users};
@@ -70,6 +71,8 @@ struct Walk {
     /// Files with several names that have been counted.
     linked: BTreeSet<(u64, u64)>,
     spent: Duration,
+    /// The search that comes before the walk.
+    search: Option<Search>,
 }
 
 #[derive(Debug)]
@@ -102,8 +105,12 @@ pub(super) struct Meter {
     walk: Walk,
     next: Instant,
     over: bool,
+    /// Process 1 of the run, while there is a payload.
+    init: Option<u32>,
     /// Whether a directory could not be opened, as happens where the payload and the launcher are the same user.
     pub(super) unreadable: bool,
+    /// Whether there were processes whose open files could not be looked at.
+    pub(super) hidden: bool,
     /// Who walks and gives the outputs back, where they belong to a subordinate user of the launcher's.
     entrusted: Option<Entrusted>,
 }
@@ -133,8 +140,24 @@ impl Meter {
             }
         }
         let next = Instant::now() + EVERY;
-        let walk = Walk::default();
-        Ok(Self { outputs, first, bytes, inodes, walk, next, over: false, unreadable: false, entrusted: None })
+        Ok(Self {
+            outputs,
+            first,
+            bytes,
+            inodes,
+            walk: Walk::default(),
+            next,
+            over: false,
+            init: None,
+            unreadable: false,
+            hidden: false,
+            entrusted: None,
+        })
+    }
+
+    /// Also looks at what processes hold: at those beneath this one from now on, or at none any more.
+    pub(super) fn attend(&mut self, init: Option<u32>) {
+        self.init = init;
     }
 
     /// How often outputs are measured; `None` where there is none.
@@ -182,9 +205,10 @@ impl Meter {
     /// Asks the steward, or hears what it has to say.
     fn look_through(&mut self, now: Instant) {
         let (bytes, inodes) = (self.bytes, self.inodes);
+        let init = self.init;
         let Some(Entrusted { steward, asked, .. }) = &mut self.entrusted else { return };
         let said = match *asked {
-            None => steward.measure(bytes, inodes).map(|()| *asked = Some(now)).map(|()| None),
+            None => steward.measure(init, bytes, inodes).map(|()| *asked = Some(now)).map(|()| None),
             Some(_) if !steward.has_answered() => Ok(None),
             Some(since) => {
                 *asked = None;
@@ -193,7 +217,11 @@ impl Meter {
             }
         };
         match said {
-            Ok(measured) => self.over |= measured.is_some_and(|measured| is_over(measured, bytes, inodes)),
+            Ok(None) => {}
+            Ok(Some(measured)) => {
+                self.over |= is_over(measured, bytes, inodes);
+                self.hidden |= measured.hidden;
+            }
             // It does not come back, so neither will the next measurement.
             Err(_) => (self.unreadable, self.next) = (true, now + LONGEST_PAUSE),
         }
@@ -206,7 +234,7 @@ impl Meter {
         if asked.take().is_some() {
             steward.measured()?;
         }
-        steward.measure(self.bytes, self.inodes)?;
+        steward.measure(None, self.bytes, self.inodes)?;
         Ok(is_over(steward.measured()?, self.bytes, self.inodes))
     }
 
@@ -219,7 +247,7 @@ impl Meter {
             return self.over;
         }
         if !self.over && !self.outputs.is_empty() && now >= self.next {
-            if self.walk.waiting.is_empty() && self.walk.current.is_none() {
+            if self.walk.waiting.is_empty() && self.walk.current.is_none() && self.walk.search.is_none() {
                 self.begin();
             }
             let done = self.go_on(now + PIECE);
@@ -267,12 +295,20 @@ impl Meter {
     fn begin(&mut self) {
         let root = Rc::new(Place { above: None, depth: 0 });
         let waiting = (0..self.outputs.len()).map(|output| (output, root.clone())).collect();
-        self.walk = Walk { waiting, ..Walk::default() };
+        let device = |output: &OwnedFd| nix::sys::stat::fstat(output).map(|found| found.st_dev);
+        let search = self.init.map(|init| Search::new(init, self.outputs.iter().flat_map(device).collect()));
+        self.walk = Walk { waiting, search, ..Walk::default() };
     }
 
     /// Walks until the end, a limit, or the time given; true at the end.
     fn go_on(&mut self, until: Instant) -> bool {
         let mut entries = 0;
+        while !self.over && self.walk.search.is_some() {
+            self.search();
+            if Instant::now() >= until {
+                return false;
+            }
+        }
         while !self.over {
             let Some(current) = &mut self.walk.current else {
                 let Some((output, place)) = self.walk.waiting.pop() else { return true };
@@ -291,6 +327,18 @@ impl Meter {
             }
         }
         true
+    }
+
+    /// Goes on with the search. It comes first: what gets a name meanwhile is then not counted again.
+    fn search(&mut self) {
+        let Some(search) = &mut self.walk.search else { return };
+        let done = search.go_on(ENTRIES);
+        self.over = search.found.bytes > self.bytes;
+        if done && let Some(Search { found, .. }) = self.walk.search.take() {
+            self.hidden |= found.hidden;
+            (self.walk.bytes, self.walk.inodes) = (found.bytes, found.files.len() as u64);
+            self.walk.linked = found.files;
+        }
     }
 
     /// Opens a directory; `None` where it has gone or can't be read.
@@ -332,8 +380,11 @@ fn count(walk: &mut Walk, name: &std::ffi::CStr) {
         walk.too_deep |= depth > DEPTH;
         let place = Place { above: Some((current.place.clone(), name.to_owned())), depth };
         walk.waiting.push((current.output, Rc::new(place)));
-    } else if found.st_nlink > 1 && !walk.linked.insert((found.st_dev, found.st_ino)) {
-        return;
+    } else {
+        let file = (found.st_dev, found.st_ino);
+        if if found.st_nlink > 1 { !walk.linked.insert(file) } else { walk.linked.contains(&file) } {
+            return;
+        }
     }
     walk.inodes = walk.inodes.saturating_add(1);
     walk.bytes = walk.bytes.saturating_add(u64::try_from(found.st_blocks).unwrap_or(0).saturating_mul(BLOCK));

@@ -294,6 +294,7 @@ impl<'a> Watch<'a> {
             }
             Event::Started { exec_ns } => {
                 self.exec_ns = Some(exec_ns);
+                self.outputs.attend(self.init.map(|init| init.as_raw().unsigned_abs()));
                 self.witness.start();
             }
             Event::Degraded { what } => self.degraded.push(what),
@@ -363,6 +364,8 @@ impl<'a> Watch<'a> {
         if self.exec_ns.is_some() && self.confinement.is_none() {
             return Err(Error::Control { reason: "the payload was executed and nobody said what holds it".to_owned() });
         }
+        // Its number may be another process's from now on.
+        self.outputs.attend(None);
         let over_memory = self.group.out_of_memory();
         let over_outputs = match self.stopped.is_none().then(|| self.outputs.look_at_all(self.left_for_outputs())) {
             None | Some(Last::Within) => None,
@@ -378,6 +381,11 @@ impl<'a> Watch<'a> {
             .extend(left.iter().map(|path| format!("outputs: {path:?} has set-id bits, so it stays the payload's")));
         if self.outputs.unreadable {
             self.degraded.push("outputs: a directory the launcher may not read was not measured".to_owned());
+        }
+        if self.outputs.hidden {
+            let gap = "outputs: files without a name were not measured: a process hides what it has open, or the kernel \
+                       does not say";
+            self.degraded.push(gap.to_owned());
         }
         let Testimony { refused, refused_more, trace, degraded } = self.witness.testify(self.spec);
         self.degraded.extend(degraded);

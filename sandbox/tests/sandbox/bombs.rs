@@ -139,6 +139,34 @@ fn what_fills_an_output_ends_at_its_limit_of_bytes_or_of_files() {
 }
 
 #[test]
+fn what_fills_the_disk_of_an_output_without_a_name_in_it_ends_at_its_limit() {
+    needs_sandbox!();
+    let mut bench = small();
+    bench.spec.limits.memory_bytes = 512 * MIB;
+    bench.spec.limits.wall = patient(Duration::from_secs(30));
+    bench.spec.limits.output_bytes = 32 * MIB;
+    let out = bench.output("/out");
+    for bomb in [["unlinked", "/out/file"], ["mapped", "/out/file"]] {
+        let (outcome, log, took) = explode(&bench, &bomb);
+        assert_eq!(outcome.ended, Ended::OutputLimit, "{bomb:?}: {log}");
+        assert!(took < patient(Duration::from_secs(3) + GRACE), "{bomb:?} took {took:?}");
+        assert_eq!(std::fs::read_dir(&out).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn a_file_that_loses_its_name_or_gets_one_counts_once() {
+    needs_sandbox!();
+    let mut bench = small();
+    bench.spec.limits.memory_bytes = 512 * MIB;
+    bench.spec.limits.wall = patient(Duration::from_secs(30));
+    bench.spec.limits.output_bytes = 32 * MIB;
+    bench.output("/out");
+    let (outcome, log, _) = explode(&bench, &["renamed", "/out"]);
+    assert!(outcome.succeeded() && log == "took turns\n", "{} {log}", outcome.ended);
+}
+
+#[test]
 fn an_output_that_is_deeper_than_it_can_be_walked_ends_at_its_limit() {
     needs_sandbox!();
     let mut bench = small();

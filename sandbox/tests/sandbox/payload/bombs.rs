@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::FromRawFd;
+use std::os::fd::{AsRawFd, FromRawFd};
 use std::time::Duration;
 
 use super::{c, c_int, errno, fork, setsid, signal, syscall};
@@ -13,6 +13,7 @@ unsafe extern "C" {
     fn kill(pid: c_int, signal: c_int) -> c_int;
     fn waitpid(pid: c_int, status: *mut c_int, options: c_int) -> c_int;
     fn vfork() -> c_int;
+    fn mmap(at: *mut u8, length: usize, access: c_int, flags: c_int, fd: c_int, offset: i64) -> *mut u8;
 }
 
 const SIGSTOP: c_int = 19;
@@ -22,6 +23,8 @@ const MOST_MIB: usize = 256;
 const MOST_FILES: usize = 20_000;
 const MOST_PROCESSES: usize = 2000;
 const ORPHANS: usize = 500;
+/// How long what was taken is held.
+const HELD: Duration = Duration::from_secs(10);
 
 pub(crate) fn explode(kind: &[&str]) {
     match kind {
@@ -53,6 +56,26 @@ pub(crate) fn explode(kind: &[&str]) {
             });
         }
         ["tcp"] => sockets(),
+        ["unlinked", path] => {
+            let mut file = File::options().read(true).write(true).create(true).truncate(true).open(path).unwrap();
+            std::fs::remove_file(path).unwrap();
+            fill(|| file.write_all(&vec![1; MIB]).and_then(|()| file.sync_data()));
+            std::thread::sleep(HELD);
+        }
+        ["mapped", path] => mapped(path),
+        // More than half of what is allowed, with a name half of the time.
+        ["renamed", directory] => {
+            let start = std::time::Instant::now();
+            while start.elapsed() < Duration::from_secs(2) {
+                let path = format!("{directory}/file");
+                let mut file = File::create(&path).unwrap();
+                file.write_all(&vec![1; 20 * MIB]).unwrap();
+                std::thread::sleep(Duration::from_millis(20));
+                std::fs::remove_file(&path).unwrap();
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            println!("took turns");
+        }
         ["files", directory] => {
             for number in 0..MOST_FILES {
                 if let Err(error) = File::create(format!("{directory}/{number}")) {
@@ -127,6 +150,25 @@ fn fill(mut take: impl FnMut() -> std::io::Result<()>) {
         }
     }
     println!("escaped: {MOST_MIB} MiB");
+}
+
+/// Fills a file that has no name and that nothing has open.
+fn mapped(path: &str) {
+    let file = File::options().read(true).write(true).create(true).truncate(true).open(path).unwrap();
+    std::fs::remove_file(path).unwrap();
+    file.set_len((MOST_MIB * MIB) as u64).unwrap();
+    // SAFETY: a new place in memory, readable and writable (3), shared with the file (1), which is as long.
+    let at = unsafe { mmap(std::ptr::null_mut(), MOST_MIB * MIB, 3, 1, file.as_raw_fd(), 0) };
+    assert!(at.addr() != usize::MAX, "{}", errno());
+    drop(file);
+    let mut taken = 0;
+    fill(|| {
+        // SAFETY: within what was mapped.
+        unsafe { std::ptr::write_bytes(at.add(taken * MIB), 1, MIB) };
+        taken += 1;
+        Ok(())
+    });
+    std::thread::sleep(HELD);
 }
 
 /// Every process that comes into being makes more, and none goes.
