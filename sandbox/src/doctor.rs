@@ -131,6 +131,7 @@ pub(crate) fn mend(gap: &str) -> &'static str {
         "outputs" => "run as root or with subordinate ids, so that what a payload has closed can be read",
         "processor affinity" => "allow sched_setaffinity in the container or security policy around this process",
         "a session keyring of its own" => "allow keyctl in the container or security policy around this process",
+        "log" => "keep on reading what the run writes",
         "clocks" => "run a kernel with CONFIG_TIME_NS",
         "landlock" => "run a kernel from 5.19 on with `landlock` in its list of security modules (`lsm=`)",
         _ => "see docs/sandbox.md",

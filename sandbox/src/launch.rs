@@ -6,6 +6,7 @@ mod inbox;
 #[path = "../init/src/nameless.rs"]
 mod nameless;
 mod outputs;
+mod passing;
 mod place;
 mod rate;
 mod stage;
@@ -25,6 +26,9 @@ use place::Sandbox;
 pub(crate) use stage::closed_to_others;
 
 /// Runs a payload to its end, whatever ends it. Everything it writes to standard output and error goes to `log`.
+///
+/// A writer that would have to wait says `WouldBlock`, as [`crate::Outlet`] does: limits are counted by the same thread, so
+/// one that waits keeps them from being enforced. The payload waits meanwhile.
 ///
 /// Blocks the calling thread, which must live until it returns: the sandbox dies with that thread. Any number of threads
 /// may call it at once. When it returns, every process of the sandbox is dead.

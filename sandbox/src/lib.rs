@@ -15,6 +15,7 @@ mod filter;
 mod host;
 mod launch;
 mod outcome;
+mod outlet;
 mod plan;
 mod pool;
 mod program;
@@ -39,6 +40,7 @@ pub use launch::run;
 #[cfg(feature = "negative-control")]
 pub use launch::run_edited;
 pub use outcome::{Ended, Outcome, ProbeResult, Usage};
+pub use outlet::Outlet;
 pub use plan::operations;
 pub use pool::{MAX_AGE, Pool};
 pub use remove::remove_tree;

@@ -7,7 +7,7 @@ use crate::{
     output::{Output, printable},
 };
 use anneal_attack::{Row, Suite, table_text};
-use anneal_sandbox::{CancelToken, Kind, Limits, Mount, MountSource, Outcome, Report, Spec, self_check};
+use anneal_sandbox::{CancelToken, Kind, Limits, Mount, MountSource, Outcome, Outlet, Report, Spec, self_check};
 use clap::Subcommand;
 use std::{
     collections::BTreeMap,
@@ -183,15 +183,20 @@ fn give_back_outputs(spec: &Spec, output: &Output) -> Result<()> {
 
 fn run_spec(spec: &Spec, cancel: &CancelToken, output: &Output) -> Result<Outcome> {
     // What the command writes is the result; with --json that is the outcome, and what it writes goes beside.
-    if output.json {
-        return Ok(anneal_sandbox::run(spec, &mut std::io::stderr(), cancel)?);
-    }
-    let mut out = std::io::stdout();
-    let outcome = match out.is_terminal() {
-        true => anneal_sandbox::run(spec, &mut Visible { terminal: &mut out, last: 0 }, cancel)?,
-        false => anneal_sandbox::run(spec, &mut out, cancel)?,
+    let failed = |source| io("write the log to", Path::new("/dev/stdout"))(source);
+    let mut outlet =
+        if output.json { Outlet::of(&std::io::stderr()) } else { Outlet::of(&std::io::stdout()) }.map_err(failed)?;
+    let is_terminal = if output.json { std::io::stderr().is_terminal() } else { std::io::stdout().is_terminal() };
+    let outcome = match is_terminal {
+        true => anneal_sandbox::run(spec, &mut Visible { terminal: &mut outlet, last: 0 }, cancel)?,
+        false => anneal_sandbox::run(spec, &mut outlet, cancel)?,
     };
-    let _ = out.flush();
+    if outcome.limits_not_enforced.iter().any(|gap| gap.starts_with("log: ")) {
+        // Nobody reads there any more, so what is left to say would wait for ever.
+        let nowhere = std::fs::File::options().write(true).open("/dev/null").map_err(failed)?;
+        let turned = if output.json { nix::unistd::dup2_stderr(nowhere) } else { nix::unistd::dup2_stdout(nowhere) };
+        turned.map_err(|errno| failed(errno.into()))?;
+    }
     Ok(outcome)
 }
 
@@ -203,20 +208,19 @@ struct Visible<'a> {
 
 impl Write for Visible<'_> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let mut shown = Vec::with_capacity(bytes.len());
-        for byte in bytes {
-            // the second byte of one of the control characters beyond ASCII
-            let is_second = self.last == 0xc2 && (0x80..0xa0).contains(byte);
-            match byte {
-                b'\n' | b'\t' => shown.push(*byte),
-                _ if byte.is_ascii_control() => shown.extend(format!("\\x{byte:02x}").bytes()),
-                _ if is_second => shown.push(b'?'),
-                _ => shown.push(*byte),
-            }
-            self.last = *byte;
-        }
-        self.terminal.write_all(&shown)?;
-        Ok(bytes.len())
+        let mut before = self.last;
+        let shown: Vec<u8> = bytes
+            .iter()
+            .map(|byte| {
+                // the second byte of one of the control characters beyond ASCII
+                let is_second = std::mem::replace(&mut before, *byte) == 0xc2 && (0x80..0xa0).contains(byte);
+                let is_obeyed = is_second || (byte.is_ascii_control() && !b"\n\t".contains(byte));
+                if is_obeyed { b'?' } else { *byte }
+            })
+            .collect();
+        let taken = self.terminal.write(&shown)?;
+        self.last = taken.checked_sub(1).and_then(|at| bytes.get(at).copied()).unwrap_or(self.last);
+        Ok(taken)
     }
     fn flush(&mut self) -> std::io::Result<()> {
         self.terminal.flush()

@@ -173,7 +173,8 @@ impl Meter {
         let users = Subordinate::own().map_err(|reason| Error::Control { reason: reason.to_owned() })?;
         let steward = self.steward(users)?;
         self.entrusted = Some(Entrusted { users, steward, asked: None });
-        let given = self.entrusted.as_ref().map(|own| own.steward.give(host.outside_uid, host.outside_gid));
+        let given =
+            self.entrusted.as_ref().map(|own| own.steward.give(host.outside_uid, host.outside_gid));
         given.unwrap_or(Ok(())).map_err(|source| Error::OutputKept { path: self.first.clone(), source })
     }
 

@@ -15,6 +15,7 @@ use nix::unistd::Pid;
 
 use super::inbox::Inbox;
 use super::outputs::{Last, Meter};
+use super::passing::{LAST_WORDS, Passing};
 use super::rate::Rate;
 use super::{Sandbox, failure, launch};
 use crate::cgroup::Group;
@@ -65,7 +66,7 @@ pub(super) struct Watch<'a> {
     group: Group,
     outputs: Meter,
     witness: Witness,
-    log: &'a mut dyn Write,
+    log: Passing<'a>,
     cancel: &'a CancelToken,
     started: Instant,
     last_output: Instant,
@@ -79,7 +80,6 @@ pub(super) struct Watch<'a> {
     init: Option<Pid>,
     /// Why it was ended from here.
     stopped: Option<Ended>,
-    log_error: Option<io::Error>,
     failed: Option<Failure>,
     confinement: Option<Confinement>,
     exec_ns: Option<u64>,
@@ -107,7 +107,7 @@ impl<'a> Watch<'a> {
             group,
             outputs,
             witness: Witness::new(spec, host.users == Users::Subordinate),
-            log,
+            log: Passing::new(log),
             cancel,
             started: now,
             last_output: now,
@@ -119,7 +119,6 @@ impl<'a> Watch<'a> {
             init: sandbox.init,
             sandbox,
             stopped: None,
-            log_error: None,
             failed: None,
             confinement: None,
             exec_ns: None,
@@ -152,6 +151,7 @@ impl<'a> Watch<'a> {
         fcntl(&self.sandbox.log, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
             .map_err(|e| launch("watch the log")(e.into()))?;
         loop {
+            self.log.go_on();
             self.enforce();
             let ready = self.poll()?;
             if ready.log {
@@ -168,12 +168,17 @@ impl<'a> Watch<'a> {
 
     /// Sleeps until there is something to read or to look at.
     fn poll(&mut self) -> Result<Ready> {
-        let takes_log = self.log_open && self.rate.available(Instant::now()) > 0;
+        let behind = self.log.pause();
+        let takes_log = self.log_open && behind.is_none() && self.rate.available(Instant::now()) > 0;
         let limits: &Limits = &self.spec.limits;
         let next = [
             (self.started + limits.wall).saturating_duration_since(Instant::now()),
             (self.last_output + limits.silence).saturating_duration_since(Instant::now()),
-            if takes_log || !self.log_open { TICK } else { TICK.min(self.rate.pause()) },
+            match behind {
+                Some(pause) => TICK.min(pause),
+                None if takes_log || !self.log_open => TICK,
+                None => TICK.min(self.rate.pause()),
+            },
         ];
         let wait = next.into_iter().min().unwrap_or(TICK).as_millis().saturating_add(1);
         let mut watched = vec![PollFd::new(self.sandbox.control.as_fd(), PollFlags::POLLIN)];
@@ -193,6 +198,10 @@ impl<'a> Watch<'a> {
 
     /// Ends the run if a limit is passed or the caller wants it.
     fn enforce(&mut self) {
+        if self.log.behind() > 0 {
+            // The payload is not silent: it is not listened to.
+            self.last_output = Instant::now();
+        }
         if self.stopped.is_none() {
             let limits = &self.spec.limits;
             let reason = if self.cancel.is_cancelled() {
@@ -208,7 +217,7 @@ impl<'a> Watch<'a> {
             } else if self.outputs.look(Instant::now()) {
                 Some(Ended::OutputLimit)
             } else {
-                self.log_error.is_some().then_some(Ended::Cancelled)
+                self.log.error.is_some().then_some(Ended::Cancelled)
             };
             if let Some(reason) = reason {
                 self.stop(reason);
@@ -246,11 +255,7 @@ impl<'a> Watch<'a> {
                 self.rate.take(length as u64);
                 self.last_output = Instant::now();
                 let kept = usize::try_from(left).unwrap_or(usize::MAX).min(length);
-                if self.log_error.is_none()
-                    && let Err(error) = self.log.write_all(chunk.get(..kept).unwrap_or_default())
-                {
-                    self.log_error = Some(error);
-                }
+                self.log.pass(chunk.get(..kept).unwrap_or_default());
             }
             Err(nix::Error::EAGAIN | nix::Error::EINTR) => {}
             Err(errno) => return Err(launch("read the log")(errno.into())),
@@ -334,11 +339,22 @@ impl<'a> Watch<'a> {
         how
     }
 
-    /// Takes what is still in the pipe.
+    /// Takes what is still in the pipe, as long as somebody reads it.
     fn drain(&mut self) -> Result<()> {
         // Nobody writes any more, and a pipe holds little.
         self.rate = Rate::new(u64::MAX, Instant::now());
-        while self.log_open {
+        let (end, cancel) = (Instant::now() + self.left(LAST_WORDS), self.cancel);
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let lost = self.log.finish(left, &|| cancel.is_cancelled());
+            if lost > 0 {
+                self.degraded
+                    .push(format!("log: its reader took no more of it; {lost} bytes and what came after are lost"));
+                return Ok(());
+            }
+            if !self.log_open {
+                return Ok(());
+            }
             let before = self.log_bytes;
             self.read_log()?;
             if self.log_bytes == before {
@@ -348,13 +364,13 @@ impl<'a> Watch<'a> {
         Ok(())
     }
 
-    /// How long the last look at the outputs may take: what is left of the wall time, and no less than a moment.
-    fn left_for_outputs(&self) -> Duration {
-        (self.started + self.spec.limits.wall).saturating_duration_since(Instant::now()).max(LAST_LOOK)
+    /// What is left of the wall time, and no less than a moment.
+    fn left(&self, moment: Duration) -> Duration {
+        (self.started + self.spec.limits.wall).saturating_duration_since(Instant::now()).max(moment)
     }
 
     fn conclude(mut self, now: u64, how: String) -> Result<Seen> {
-        if let Some(source) = self.log_error {
+        if let Some(source) = self.log.error {
             return Err(Error::Log { source });
         }
         if !self.has_number {
@@ -367,7 +383,7 @@ impl<'a> Watch<'a> {
         // Its number may be another process's from now on.
         self.outputs.attend(None);
         let over_memory = self.group.out_of_memory();
-        let over_outputs = match self.stopped.is_none().then(|| self.outputs.look_at_all(self.left_for_outputs())) {
+        let over_outputs = match self.stopped.is_none().then(|| self.outputs.look_at_all(self.left(LAST_LOOK))) {
             None | Some(Last::Within) => None,
             Some(Last::Over) => Some(Ended::OutputLimit),
             Some(Last::Unfinished) => {

@@ -1,13 +1,57 @@
 //! Each limit ends a run that passes it, soon, and is named.
 
+use std::io::Read;
 use std::time::{Duration, Instant};
 
-use anneal_sandbox::{CancelToken, Ended, IdMode};
+use anneal_sandbox::{CancelToken, Ended, IdMode, Outlet, run};
 
 use crate::bench::{Bench, needs_sandbox, patient};
 
 /// How long after its limit a run may still take to end.
 const GRACE: Duration = Duration::from_secs(2);
+
+#[test]
+fn a_log_that_nobody_reads_keeps_no_limit_and_no_cancellation_from_ending_a_run() {
+    needs_sandbox!();
+    let mut bench = Bench::new();
+    bench.spec.limits.log_bytes = 1 << 30;
+    bench.spec.argv = ["/payload", "bomb", "flood"].map(str::to_owned).to_vec();
+    for cancelled in [false, true] {
+        bench.spec.limits.wall = patient(Duration::from_secs(if cancelled { 60 } else { 1 }));
+        let (reader, writer) = std::io::pipe().unwrap();
+        let (cancel, start) = (CancelToken::new(), Instant::now());
+        let outcome = std::thread::scope(|scope| {
+            let run = scope.spawn(|| run(&bench.spec, &mut Outlet::of(&writer).unwrap(), &cancel).unwrap());
+            if cancelled {
+                std::thread::sleep(patient(Duration::from_secs(1)));
+                cancel.cancel();
+            }
+            run.join().unwrap()
+        });
+        assert_eq!(outcome.ended, if cancelled { Ended::Cancelled } else { Ended::WallLimit });
+        assert!(start.elapsed() < patient(Duration::from_secs(1 + 2)), "{:?}", start.elapsed());
+        assert!(outcome.limits_not_enforced.iter().any(|gap| gap.starts_with("log: ")), "{outcome:?}");
+        drop(reader);
+    }
+}
+
+#[test]
+fn a_slow_reader_gets_the_whole_log_and_the_payload_waits_for_it() {
+    needs_sandbox!();
+    let mut bench = Bench::new();
+    bench.spec.limits.log_bytes = 1 << 20;
+    bench.spec.limits.silence = patient(Duration::from_millis(700));
+    bench.spec.argv = ["/payload", "bomb", "flood"].map(str::to_owned).to_vec();
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let (outcome, read) = std::thread::scope(|scope| {
+        let run = scope.spawn(|| run(&bench.spec, &mut Outlet::of(&writer).unwrap(), &CancelToken::new()).unwrap());
+        std::thread::sleep(patient(Duration::from_millis(1500)));
+        let mut log = vec![0; 1 << 20];
+        reader.read_exact(&mut log).unwrap();
+        (run.join().unwrap(), log.iter().filter(|byte| **byte == b'x').count())
+    });
+    assert_eq!((outcome.ended, read), (Ended::LogLimit, 1 << 20));
+}
 
 #[test]
 fn wall_time_ends_a_payload_that_ignores_every_signal() {
