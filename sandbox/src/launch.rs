@@ -1,5 +1,6 @@
 //! Starts a sandbox, stays with it, and comes back when nothing of it is alive.
 
+mod contents;
 mod failure;
 mod inbox;
 /// The same file as the steward's, which does for the caller without root what the launcher does for root.

@@ -61,9 +61,9 @@ impl Steward {
         self.done()
     }
 
-    /// Gives the kept directories to a user.
-    pub(crate) fn give(&self, uid: u32, gid: u32) -> io::Result<()> {
-        control::send(&self.control, &Errand::Give { uid, gid }, None)?;
+    /// Gives the kept directories, and what is the caller's in them, to a user.
+    pub(crate) fn give(&self, uid: u32, gid: u32, most: u64) -> io::Result<()> {
+        control::send(&self.control, &Errand::Give { most, depth: DEPTH, uid, gid }, None)?;
         self.done()
     }
 

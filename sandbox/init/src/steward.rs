@@ -5,6 +5,7 @@
 //! handed, and changes the owner only of what belongs to the ids it is told. It executes nothing and ends when the
 //! launcher closes its socket or dies.
 
+mod contents;
 mod directory;
 mod measure;
 mod reclaim;
@@ -54,9 +55,10 @@ impl<'a> Steward<'a> {
     fn perform(&mut self, errand: &Errand, handle: Option<OwnedFd>) -> Done {
         let answer = match errand {
             Errand::Keep => self.keep(handle)?,
-            Errand::Give { uid, gid } => {
+            Errand::Give { most, depth, uid, gid } => {
                 for kept in &self.kept {
                     directory::give(kept.as_fd(), *uid, *gid)?;
+                    contents::give(kept, *uid, *gid, *most, *depth)?;
                 }
                 Answer::Done
             }

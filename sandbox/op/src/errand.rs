@@ -28,8 +28,13 @@ impl IdRange {
 pub enum Errand {
     /// Keep the directory whose handle comes with this message, for what is asked next.
     Keep,
-    /// Give the kept directories themselves, and nothing in them, to a user.
+    /// Give the kept directories, and what in them belongs to user 0 and group 0, to a user. What would lose set-id bits by
+    /// that, or has a second name, stays.
     Give {
+        /// No more entries are looked at.
+        most: u64,
+        /// Directories in each other.
+        depth: u32,
         /// The user.
         uid: u32,
         /// The group.

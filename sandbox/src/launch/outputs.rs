@@ -174,7 +174,7 @@ impl Meter {
         let steward = self.steward(users)?;
         self.entrusted = Some(Entrusted { users, steward, asked: None });
         let given =
-            self.entrusted.as_ref().map(|own| own.steward.give(host.outside_uid, host.outside_gid));
+            self.entrusted.as_ref().map(|own| own.steward.give(host.outside_uid, host.outside_gid, self.inodes));
         given.unwrap_or(Ok(())).map_err(|source| Error::OutputKept { path: self.first.clone(), source })
     }
 

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::{fchown, getegid, geteuid, getgroups};
 
+use super::contents;
 use crate::{Error, HostFacts, MountSource, Result, Spec, Users};
 
 /// The bits that let others search a directory, read it, read a file.
@@ -30,6 +31,10 @@ struct Taken {
     directory: Flock<File>,
     /// Who had it, where it was given to the payload's user.
     owner: Option<(u32, u32)>,
+    /// That user.
+    user: u32,
+    /// How many files may be in it.
+    inodes: u64,
 }
 
 impl Given {
@@ -42,9 +47,10 @@ impl Given {
 impl Drop for Given {
     fn drop(&mut self) {
         // The last one first: one that was taken twice had its true owner the first time.
-        for Taken { directory, owner } in self.0.iter().rev() {
+        for Taken { directory, owner, user, inodes } in self.0.iter().rev() {
             let Some((uid, gid)) = *owner else { continue };
-            if let Err(error) = fchown(directory.as_fd(), Some(uid.into()), Some(gid.into())) {
+            let own = || fchown(directory.as_fd(), Some(uid.into()), Some(gid.into())).map_err(io::Error::from);
+            if let Err(error) = contents::take_back(directory, *user, *inodes).and_then(|()| own()) {
                 tracing::warn!(%error, "an output directory stays with the user of a run that did not come to be");
             }
         }
@@ -67,7 +73,7 @@ pub(super) fn prepare(spec: &Spec, host: &HostFacts) -> Result<Given> {
                 }
             }
             MountSource::File(path) => file(&field, path, host)?,
-            MountSource::Output(path) => output(&field, path, host, &mut given)?,
+            MountSource::Output(path) => output(&field, path, host, spec.limits.output_inodes, &mut given)?,
             MountSource::Scratch { .. } => {}
         }
     }
@@ -216,8 +222,8 @@ fn passed(to: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(passed)
 }
 
-/// An output directory: real, out of reach of other users, and the payload's own.
-fn output(field: &str, path: &Path, host: &HostFacts, given: &mut Given) -> Result<()> {
+/// An output directory: real, out of reach of other users, and the payload's own with what is in it.
+fn output(field: &str, path: &Path, host: &HostFacts, inodes: u64, given: &mut Given) -> Result<()> {
     let expected = "a directory that is there and no symbolic link";
     let failed = |e: io::Error| wrong(field, path, expected, e);
     let directory: File =
@@ -235,13 +241,14 @@ fn output(field: &str, path: &Path, host: &HostFacts, given: &mut Given) -> Resu
         let expected = "an output that no other run, and no other mount of this one, writes to";
         wrong(field, path, expected, errno.into())
     })?;
-    let mut owner = None;
-    if host.users == Users::Own {
-        let found = directory.metadata().map_err(failed)?;
-        let (uid, gid) = (host.outside_uid.into(), host.outside_gid.into());
-        fchown(directory.as_fd(), Some(uid), Some(gid)).map_err(|errno| failed(errno.into()))?;
-        owner = Some((found.uid(), found.gid()));
-    }
-    given.0.push(Taken { directory, owner });
-    Ok(())
+    let is_given = host.users == Users::Own;
+    let found = directory.metadata().map_err(failed)?;
+    let user = (host.outside_uid, host.outside_gid);
+    // Noted first: whatever fails from here on, what was given goes back.
+    let owner = is_given.then_some((found.uid(), found.gid()));
+    given.0.push(Taken { directory, owner, user: user.0, inodes });
+    let Some(Taken { directory, .. }) = given.0.last().filter(|_| is_given) else { return Ok(()) };
+    fchown(directory.as_fd(), Some(user.0.into()), Some(user.1.into())).map_err(|errno| failed(errno.into()))?;
+    let expected = "an output whose files can be given to the payload's user; empty it, or raise limits.output_inodes";
+    contents::give(directory, user, inodes).map_err(|e| wrong(field, path, expected, e))
 }

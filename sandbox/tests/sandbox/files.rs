@@ -126,16 +126,54 @@ fn an_output_out_of_roots_reach_is_refused_by_its_field_before_anything_is_given
 }
 
 #[test]
+fn a_run_can_write_over_what_the_last_one_left_and_what_is_not_the_callers_stays_as_it_is() {
+    needs_sandbox!();
+    let mut bench = Bench::new();
+    let out = bench.output("/out");
+    std::fs::create_dir(out.join("usr")).unwrap();
+    for name in ["usr/file", "twice", "set"] {
+        std::fs::write(out.join(name), "first").unwrap();
+    }
+    std::fs::hard_link(out.join("twice"), out.with_file_name("elsewhere")).unwrap();
+    std::fs::set_permissions(out.join("set"), std::fs::Permissions::from_mode(0o4755)).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", out.join("link")).unwrap();
+    let other_user = bench.says(&["true"]).is_empty() && {
+        let id_mode = bench.run(&["true"]).unwrap().0.surroundings.id_mode;
+        id_mode != anneal_sandbox::IdMode::Shared
+    };
+    for content in ["second", "third"] {
+        for name in ["usr/file", "new"] {
+            assert!(bench.says(&["write", &format!("/out/{name}"), content]).starts_with("escaped"));
+            assert_eq!(std::fs::read_to_string(out.join(name)).unwrap(), content);
+        }
+    }
+    for kept in ["twice", "set"] {
+        let said = bench.says(&["write", &format!("/out/{kept}"), "second"]);
+        assert_eq!(said.starts_with("held"), other_user, "{kept}: {said}");
+    }
+    assert_eq!(std::fs::metadata("/etc/passwd").unwrap().uid(), 0);
+    if !nix::unistd::geteuid().is_root() {
+        // Root's callers take it back by themselves.
+        let own = nix::unistd::geteuid().as_raw();
+        for name in ["usr", "usr/file", "new", "twice", "link"] {
+            assert_eq!(std::fs::symlink_metadata(out.join(name)).unwrap().uid(), own, "{name}");
+        }
+    }
+}
+
+#[test]
 fn an_output_is_its_owners_again_where_the_run_did_not_come_to_be() {
     needs_sandbox!();
     let mut bench = Bench::new();
     let out = bench.output("/out");
+    std::fs::write(out.join("file"), "here before").unwrap();
     let before = std::fs::metadata(&out).unwrap();
     bench.spec.argv = vec!["missing".to_owned()];
     let error = anneal_sandbox::run(&bench.spec, &mut Vec::new(), &Default::default()).unwrap_err();
     assert!(matches!(error, Error::Exec { .. }), "{error:?}");
-    let after = std::fs::metadata(&out).unwrap();
-    assert_eq!((after.uid(), after.gid()), (before.uid(), before.gid()));
+    for after in [&out, &out.join("file")].map(|path| std::fs::metadata(path).unwrap()) {
+        assert_eq!((after.uid(), after.gid()), (before.uid(), before.gid()));
+    }
 }
 
 #[test]
