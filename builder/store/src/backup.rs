@@ -38,7 +38,7 @@ const MANIFEST_BYTES_MAX: u64 = 64 << 20;
 pub struct Manifest {
     /// Where the journal ends in it.
     pub head: JournalHead,
-    /// Blobs that the store had and could not read: the backup goes on without them.
+    /// Blobs that the store had and could not read, or had lost to damage before: the backup goes on without them.
     pub damaged: Vec<BlobDigest>,
     /// Parts with the digest and size of every blob.
     blobs: Vec<BlobDigest>,

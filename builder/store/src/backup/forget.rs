@@ -62,7 +62,8 @@ impl Backup {
         let manifest = &generation.manifest;
         named.insert(generation.digest);
         let others = [&manifest.journal, &manifest.results, &manifest.failures, &manifest.records];
-        named.extend(others.into_iter().flatten().chain(&manifest.blobs));
+        // what its store had lost may lie here, and is wanted: the next generation lends it
+        named.extend(others.into_iter().flatten().chain(&manifest.blobs).chain(&manifest.damaged));
         for part in &manifest.blobs {
             for row in part::rows(&self.pool.read_part(part)?) {
                 named.insert(self.blob_row(part, row)?.0);

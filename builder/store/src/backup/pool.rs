@@ -130,6 +130,14 @@ impl Pool {
         Ok((found != *digest || bytes != size).then(|| format!("its {bytes} bytes hash to {found}")))
     }
 
+    /// How long a file is that has the right bytes; none where it does not, or cannot be read.
+    pub(super) fn sound_bytes(&self, digest: &BlobDigest) -> Option<u64> {
+        let mut hasher = BlobHasher::new();
+        io::copy(&mut open_file(&self.blob(digest)).ok()?, &mut hasher).ok()?;
+        let (found, bytes) = hasher.finish();
+        (found == *digest).then_some(bytes)
+    }
+
     pub(crate) fn damaged(&self, digest: &BlobDigest, reason: String) -> Error {
         Error::BackupDamaged { dir: self.dir.clone(), digest: *digest, reason }
     }

@@ -3,12 +3,13 @@
 use super::{Manifest, part::PartWriter, pool::PoolWriter};
 use crate::{
     Error, OpenMode, Result, Store,
+    blob::DAMAGE,
     db::{Snapshot, Table},
     journal::head_at,
     record::BlobRecord,
 };
 use anneal_content::{BlobDigest, JournalHead};
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 /// A generation that is all written and has no name yet: the seal is missing. Dropped, it is none.
 #[derive(Debug)]
@@ -35,8 +36,11 @@ pub struct Backed {
     pub copied_files: u64,
     /// Their bytes.
     pub copied_bytes: u64,
-    /// Blobs that the store has and cannot read, so that they are not in it.
+    /// Blobs that the store should have and cannot read, so that they are not in it.
     pub damaged: Vec<BlobDigest>,
+    /// Blobs that the store took out of service for their damage, and that are in it with an earlier generation's bytes.
+    #[serde(default)]
+    pub lent: Vec<BlobDigest>,
 }
 
 impl Store {
@@ -54,10 +58,10 @@ impl Store {
         let head = snapshot.last(Table::Journal)?;
         let head = head.map_or(Ok(JournalHead::START), |row| head_at(&self.inner.layout, row))?;
         let mut backed = Backed { generation: number, events: head.events, ..Backed::default() };
-        let (blobs, missing) = list_blobs(&snapshot, &mut writer, &mut backed)?;
+        let Listed { parts: blobs, missing, damaged } = list_blobs(&snapshot, &mut writer, &mut backed)?;
         let mut manifest = Manifest {
             head,
-            damaged: Vec::new(),
+            damaged,
             blobs,
             journal: dump(&snapshot, Table::Journal, &mut writer)?,
             results: dump(&snapshot, Table::Results, &mut writer)?,
@@ -96,13 +100,28 @@ impl Store {
     }
 }
 
-/// The parts of the list of blobs, and those blobs that the backup does not have, in order.
-fn list_blobs(
-    snapshot: &Snapshot<'_>,
-    writer: &mut PoolWriter,
-    backed: &mut Backed,
-) -> Result<(Vec<BlobDigest>, Vec<BlobDigest>)> {
-    let (mut parts, mut missing, mut part) = (Vec::new(), Vec::new(), PartWriter::default());
+/// The list of blobs on its way into the backup.
+struct List<'a> {
+    writer: &'a mut PoolWriter,
+    backed: &'a mut Backed,
+    part: PartWriter,
+    listed: Listed,
+}
+
+#[derive(Default)]
+struct Listed {
+    parts: Vec<BlobDigest>,
+    /// Blobs that the backup does not have yet, in order.
+    missing: Vec<BlobDigest>,
+    /// Blobs that are out of service, and no earlier generation has their bytes.
+    damaged: Vec<BlobDigest>,
+}
+
+/// Lists the blobs in service, and those that went out of service for their damage and have not come again: what needs
+/// them needs them still.
+fn list_blobs(snapshot: &Snapshot<'_>, writer: &mut PoolWriter, backed: &mut Backed) -> Result<Listed> {
+    let mut list = List { writer, backed, part: PartWriter::default(), listed: Listed::default() };
+    let mut found_damaged = found_damaged(snapshot)?.into_iter().peekable();
     for row in snapshot.rows(Table::Blobs)? {
         let (key, value) = row?;
         let digest = key.first_chunk().map(|bytes| BlobDigest::from_bytes(*bytes));
@@ -110,20 +129,62 @@ fn list_blobs(
             what: "a row of the table of blobs".to_owned(),
             reason: format!("its key has {} bytes", key.len()),
         })?;
+        while let Some(gone) = found_damaged.next_if(|found| *found < digest) {
+            list.add_gone(gone)?;
+        }
+        // it has come again
+        found_damaged.next_if_eq(&digest);
         let size = BlobRecord::size(&digest, &value)?;
-        backed.blobs += 1;
-        backed.bytes += size;
-        if !writer.has(&digest, size) {
-            missing.push(digest);
+        if !list.writer.has(&digest, size) {
+            list.listed.missing.push(digest);
         }
-        if let Some(full) = part.add(&key, &size.to_be_bytes()) {
-            parts.push(writer.put(&full)?);
+        list.add(&digest, size)?;
+    }
+    for gone in found_damaged {
+        list.add_gone(gone)?;
+    }
+    if let Some(last) = list.part.finish() {
+        list.listed.parts.push(list.writer.put(&last)?);
+    }
+    Ok(list.listed)
+}
+
+/// The blobs that were found damaged, whether or not they have come again.
+fn found_damaged(snapshot: &Snapshot<'_>) -> Result<BTreeSet<BlobDigest>> {
+    let mut found = BTreeSet::new();
+    for row in snapshot.rows(Table::Records)? {
+        let (key, _) = row?;
+        let hex = key.strip_prefix(DAMAGE.as_bytes()).and_then(|rest| rest.strip_prefix(b"\0"));
+        let hex = hex.and_then(|hex| std::str::from_utf8(hex).ok());
+        found.extend(hex.and_then(|hex| format!("sha256:{hex}").parse::<BlobDigest>().ok()));
+    }
+    Ok(found)
+}
+
+impl List<'_> {
+    fn add(&mut self, digest: &BlobDigest, size: u64) -> Result<()> {
+        self.backed.blobs += 1;
+        self.backed.bytes += size;
+        if let Some(full) = self.part.add(digest.as_bytes(), &size.to_be_bytes()) {
+            self.listed.parts.push(self.writer.put(&full)?);
+        }
+        Ok(())
+    }
+
+    /// Adds a blob that the store lost, from an earlier generation where that has its bytes; those are read, because
+    /// nothing else says how long they are.
+    fn add_gone(&mut self, digest: BlobDigest) -> Result<()> {
+        match self.writer.pool.sound_bytes(&digest) {
+            Some(size) => {
+                self.backed.lent.push(digest);
+                self.add(&digest, size)
+            }
+            None => {
+                self.listed.damaged.push(digest);
+                Ok(())
+            }
         }
     }
-    if let Some(last) = part.finish() {
-        parts.push(writer.put(&last)?);
-    }
-    Ok((parts, missing))
 }
 
 fn dump(snapshot: &Snapshot<'_>, table: Table, writer: &mut PoolWriter) -> Result<Vec<BlobDigest>> {

@@ -1,6 +1,7 @@
 //! Backups: everything that was there comes back with the right bytes, also beside a collection; what is damaged, foreign,
 //! full or interrupted is said, and takes no earlier generation with it.
 
+mod rot;
 mod trouble;
 
 use crate::{fresh, noise, record, results, told, writer};

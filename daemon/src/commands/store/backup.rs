@@ -90,7 +90,7 @@ pub(super) fn back_up(args: &BackupArgs, settings: &Settings, output: &Output) -
 }
 
 fn backed_text(done: &BackedUp, args: &BackupArgs) -> String {
-    let Backed { generation, events, blobs, bytes, copied_files, copied_bytes, damaged } = &done.backed;
+    let Backed { generation, events, blobs, bytes, copied_files, copied_bytes, damaged, lent } = &done.backed;
     let mut text = format!(
         "backup {generation} in {}: {events} events, {blobs} blobs ({}); {copied_files} files ({}) were new\n",
         args.dir.display(),
@@ -107,6 +107,9 @@ fn backed_text(done: &BackedUp, args: &BackupArgs) -> String {
     }
     for digest in damaged {
         let _ = writeln!(text, "  damaged, and not in it: {digest}");
+    }
+    for digest in lent {
+        let _ = writeln!(text, "  lost in the store, and in it with the bytes of an earlier backup: {digest}");
     }
     text
 }
