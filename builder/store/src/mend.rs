@@ -3,6 +3,7 @@
 
 use crate::{
     Backup, Error, OpenMode, Result, Store,
+    backup::open_file,
     batch::Batch,
     blob::DAMAGE,
     db::{Changes, Table},
@@ -12,8 +13,9 @@ use crate::{
     tree::Wrong,
 };
 use anneal_content::{BlobDigest, TreeDigest};
+use rustix::io::Errno;
 use std::{
-    fs::{self, File},
+    fs,
     io::{self, Read as _},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -74,6 +76,7 @@ impl Store {
             },
             Ok((found, _)) => format!("its bytes are {found}"),
             Err(e) if e.kind() == io::ErrorKind::NotFound => "its file is gone".to_owned(),
+            Err(e) if is_of_the_file(&e) => format!("its file cannot be read: {e}"),
             Err(e) => return Err(Error::io("read", &path)(e)),
         };
         if row.is_some() {
@@ -81,7 +84,7 @@ impl Store {
         }
         for copy in self.inner.copies(digest)? {
             if hash(&copy, self.inner.chunk_hash).is_ok_and(|(found, _)| found == *digest) {
-                let mut file = File::open(&copy).map_err(Error::io("open", &copy))?;
+                let mut file = open_file(&copy).map_err(Error::io("open", &copy))?;
                 let batch = Batch::new(&self.inner)?;
                 batch.add_reader(&mut file, &copy, u64::MAX, crate::tree::FILE_MODE)?;
                 batch.commit()?;
@@ -98,7 +101,7 @@ impl Store {
             return Ok(Mended::Sound);
         }
         let path = backup.pool.blob(digest);
-        let mut file = match File::open(&path) {
+        let mut file = match open_file(&path) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Mended::Lost("the backup lacks it".to_owned())),
             Err(e) => return Err(Error::io("open", &path)(e)),
@@ -190,7 +193,7 @@ impl Inner {
 
 /// The digest of a file and the row that belongs to it.
 fn hash(path: &Path, kind: ChunkHash) -> io::Result<(BlobDigest, Vec<u8>)> {
-    let mut file = File::open(path)?;
+    let mut file = open_file(path)?;
     let mut buffer = vec![0; usize::try_from(CHUNK_BYTES).unwrap_or(1 << 20)];
     let mut hasher = RecordHasher::new(kind);
     loop {
@@ -201,6 +204,14 @@ fn hash(path: &Path, kind: ChunkHash) -> io::Result<(BlobDigest, Vec<u8>)> {
     }
     let (digest, record) = hasher.finish();
     Ok((digest, record.encode()))
+}
+
+/// Whether an error of opening or reading says that this file is bad, and nothing about the process or the machine.
+pub(crate) fn is_of_the_file(error: &io::Error) -> bool {
+    const BAD: [Errno; 7] =
+        [Errno::IO, Errno::UCLEAN, Errno::BADMSG, Errno::NODATA, Errno::ILSEQ, Errno::ISDIR, Errno::LOOP];
+    // without a number it is no answer of the kernel, but of who looked at the file
+    Errno::from_io_error(error).is_none_or(|number| BAD.contains(&number))
 }
 
 fn has_inode(root: &Path, inode: u64) -> io::Result<bool> {

@@ -6,6 +6,7 @@ use crate::{
     blob::DAMAGE,
     db::{Snapshot, Table},
     journal::head_at,
+    mend::is_of_the_file,
     record::BlobRecord,
 };
 use anneal_content::{BlobDigest, JournalHead};
@@ -76,6 +77,13 @@ impl Store {
             }
             match self.copy(&digest, &mut writer) {
                 Err(Error::Damaged { .. } | Error::Missing { .. }) => manifest.damaged.push(digest),
+                // a bad sector under one blob keeps no other from being copied
+                Err(Error::Io { path, source, .. })
+                    if path == self.inner.layout.blob(&digest) && is_of_the_file(&source) =>
+                {
+                    tracing::error!(%digest, error = %source, "a blob cannot be read, and is not in the backup");
+                    manifest.damaged.push(digest);
+                }
                 copied => copied?,
             }
             hold.copied(&digest);

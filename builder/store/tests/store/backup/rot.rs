@@ -3,7 +3,7 @@
 use super::{back_up, filled, restore, whole};
 use crate::{fresh, noise};
 use anneal_content::BlobDigest;
-use anneal_store::{Backup, Store};
+use anneal_store::{Backup, Error, Mended, Store};
 use std::{
     fs,
     num::NonZeroUsize,
@@ -80,4 +80,50 @@ fn what_the_store_has_lost_and_no_generation_has_is_named_until_it_comes_again()
     store.put_blob(&bytes).unwrap();
     let backed = back_up(&store, &to);
     assert_eq!((backed.damaged, backed.lent), (vec![], vec![]));
+}
+
+/// A blob whose file cannot be read: a directory in its place has the size that is expected, and no bytes.
+fn unreadable(store: &Store) -> BlobDigest {
+    let directory = store.dir().join("tmp/directory");
+    fs::create_dir(&directory).unwrap();
+    fs::write(directory.join("something"), "").unwrap();
+    let size = fs::metadata(&directory).unwrap().len();
+    let digest = store.put_blob(&noise(9, size.try_into().unwrap())).unwrap();
+    let path = file(store.dir(), &digest);
+    fs::remove_file(&path).unwrap();
+    fs::rename(&directory, &path).unwrap();
+    let error = store.read_blob(&digest, u64::MAX).unwrap_err();
+    assert!(matches!(error, Error::Io { operation: "read", .. }), "{error}");
+    digest
+}
+
+#[test]
+fn a_blob_whose_file_cannot_be_read_is_named_and_the_rest_is_backed_up() {
+    let (dir, store) = fresh();
+    let actions = filled(&store);
+    let digest = unreadable(&store);
+    let to = dir.path().join("backup");
+    assert_eq!(back_up(&store, &to).damaged, [digest]);
+    assert_eq!(whole(&restore(&to, &dir.path().join("restored")), &actions), 20);
+}
+
+#[test]
+fn a_blob_whose_file_cannot_be_read_goes_out_of_service_and_comes_back_from_a_copy() {
+    let (_dir, store) = fresh();
+    let digest = unreadable(&store);
+    let Mended::Lost(why) = store.mend_blob(&digest).unwrap() else { panic!("{digest} cannot have been mended") };
+    assert!(why.contains("its file cannot be read"), "{why}");
+    assert!(!store.has(&digest).unwrap() && store.lacks_something().unwrap());
+    assert!(store.dir().join("quarantine").join(digest.hex()).is_dir());
+
+    // an inode of another mode has its bytes; that what is in quarantine cannot be read hinders nothing
+    let bytes = noise(3, 40_000);
+    let digest = store.put_blob(&bytes).unwrap();
+    let (path, copy) = (file(store.dir(), &digest), store.dir().join("modes/0555"));
+    fs::create_dir_all(&copy).unwrap();
+    fs::copy(&path, copy.join(digest.hex())).unwrap();
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    assert!(matches!(store.mend_blob(&digest).unwrap(), Mended::Mended(_)));
+    assert_eq!(store.read_blob(&digest, u64::MAX).unwrap(), bytes);
 }
