@@ -95,24 +95,33 @@ impl Store {
         Ok(Mended::Lost(wrong))
     }
 
-    /// Puts a blob that is lost back from a backup of this or of any other store: its bytes are hashed on their way.
+    /// Puts a blob that is lost back from a backup of this or of any other store: its bytes are hashed on their way. Where the
+    /// backup's file is no better, the blob stays lost.
     pub fn mend_from(&self, digest: &BlobDigest, backup: &Backup) -> Result<Mended> {
         if self.has(digest)? {
             return Ok(Mended::Sound);
         }
         let path = backup.pool.blob(digest);
+        let unreadable = |e: &io::Error| Mended::Lost(format!("the backup's copy cannot be read: {e}"));
+        let damaged = |how: &str| Mended::Lost(format!("the backup's copy is damaged: {how}"));
         let mut file = match open_file(&path) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Mended::Lost("the backup lacks it".to_owned())),
+            Err(e) if is_of_the_file(&e) => return Ok(unreadable(&e)),
             Err(e) => return Err(Error::io("open", &path)(e)),
         };
         let _lease = self.lease();
         let bytes = file.metadata().map_err(Error::io("look at", &path))?.len();
         self.inner.may_write(&path, bytes)?;
         let batch = Batch::new(&self.inner)?;
-        let (found, _) = batch.add_reader(&mut file, &path, bytes, crate::tree::FILE_MODE)?;
-        if found != *digest {
-            return Err(backup.pool.damaged(digest, format!("it hashes to {found}")));
+        match batch.add_reader(&mut file, &path, bytes, crate::tree::FILE_MODE) {
+            Ok((found, _)) if found == *digest => {}
+            Ok((found, _)) => return Ok(damaged(&format!("it hashes to {found}"))),
+            Err(Error::TooLong { .. }) => return Ok(damaged("it is longer than it says")),
+            Err(Error::Io { path: at, source, .. }) if at == path && is_of_the_file(&source) => {
+                return Ok(unreadable(&source));
+            }
+            Err(error) => return Err(error),
         }
         batch.commit()?;
         self.remove_record(DAMAGE, &digest.hex())?;

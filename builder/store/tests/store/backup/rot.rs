@@ -127,3 +127,34 @@ fn a_blob_whose_file_cannot_be_read_goes_out_of_service_and_comes_back_from_a_co
     assert!(matches!(store.mend_blob(&digest).unwrap(), Mended::Mended(_)));
     assert_eq!(store.read_blob(&digest, u64::MAX).unwrap(), bytes);
 }
+
+#[test]
+fn a_lost_blob_stays_lost_where_the_backups_file_is_no_better_and_comes_back_where_it_is_right() {
+    let (dir, store) = fresh();
+    let bytes = noise(1, 3 << 20);
+    let digest = store.put_blob(&bytes).unwrap();
+    let to = dir.path().join("backup");
+    back_up(&store, &to);
+    lose(&store, &digest);
+    fs::remove_file(store.dir().join("quarantine").join(digest.hex())).unwrap();
+    let (backup, kept) = (Backup::open(&to).unwrap(), file(&to, &digest));
+    let lost = |because: &str| {
+        let Mended::Lost(why) = store.mend_from(&digest, &backup).unwrap() else { panic!("{because}: it was mended") };
+        assert!(why.contains(because), "{why}");
+        assert!(!store.has(&digest).unwrap());
+    };
+    flip(&kept);
+    lost("the backup's copy is damaged: it hashes to");
+    fs::remove_file(&kept).unwrap();
+    lost("the backup lacks it");
+    // one that nobody writes to would keep whoever opens it waiting
+    nix::unistd::mkfifo(&kept, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    lost("the backup's copy cannot be read: it is not a regular file");
+    fs::remove_file(&kept).unwrap();
+    std::os::unix::fs::symlink(file(store.dir(), &digest), &kept).unwrap();
+    lost("the backup's copy cannot be read");
+    fs::remove_file(&kept).unwrap();
+    fs::write(&kept, &bytes).unwrap();
+    assert!(matches!(store.mend_from(&digest, &backup).unwrap(), Mended::Mended(_)));
+    assert_eq!(store.read_blob(&digest, u64::MAX).unwrap(), bytes);
+}
