@@ -39,6 +39,14 @@ fn no_catalogue_gets_another_digest_and_a_formatted_recipe_stays_as_it_is() {
     }
 }
 
+#[test]
+fn every_recipe_of_the_catalogue_is_written_as_the_formatter_writes_it() {
+    let real = real();
+    let other: Vec<_> = formatted(&real).into_iter().zip(&real).filter(|(after, before)| after != *before).collect();
+    let names: Vec<_> = other.iter().map(|((path, _), _)| path).collect();
+    assert!(names.is_empty(), "`anneal recipe fmt` would rewrite {names:?}");
+}
+
 /// The same recipe with the tables that follow its first part the other way round. The order of releases and outputs means
 /// something, so those stay together.
 fn shuffled(text: &str) -> String {
