@@ -199,6 +199,7 @@ fn way(kind: CoordinateKind, settings: &Settings) -> Item {
         CoordinateKind::Crate => &config.clients.cargo,
         CoordinateKind::Pypi => &config.clients.python,
         CoordinateKind::Npm => &config.clients.npm,
+        CoordinateKind::Go => &config.clients.go,
     };
     let mend = format!("install {}, or name a mirror: `{kind}` in [mirrors], or {}", client.display(), kind.variable());
     match find_program(client) {

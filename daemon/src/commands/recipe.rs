@@ -4,6 +4,7 @@ mod bump;
 mod format;
 mod graph;
 mod lock;
+mod lock_sources;
 mod new;
 mod shell;
 mod show;
@@ -59,12 +60,14 @@ pub(crate) enum RecipeCommand {
         /// The package that it depends on
         on: PackageName,
     },
-    /// Lock what builds start from, at what this machine's apt has now
+    /// Lock what builds start from, at what this machine's apt has now; or the sources that a program's own lock file names
     Lock {
         /// What to lock
         what: Lockable,
         #[command(flatten)]
         to: ToFile,
+        #[command(flatten)]
+        sources: lock_sources::SourcesArgs,
     },
     /// A shell in the sandbox that builds a package, where its steps begin or where one fails
     Shell(shell::ShellArgs),
@@ -80,6 +83,8 @@ pub(crate) enum RecipeCommand {
 pub(crate) enum Lockable {
     /// The packages of the distribution that every build sees.
     BuildRoot,
+    /// What Cargo.lock, go.sum, uv.lock or hashed requirements of a package name, into its recipe.
+    Sources,
 }
 
 /// How a graph is written.
@@ -115,8 +120,11 @@ pub(crate) fn run(command: &RecipeCommand, settings: &Settings, output: &Output)
             }
         }
         RecipeCommand::Why { from, on } => why::why(&read_catalog(settings, output.color)?, from, on, output),
-        RecipeCommand::Lock { what: Lockable::BuildRoot, to } => {
+        RecipeCommand::Lock { what: Lockable::BuildRoot, to, .. } => {
             lock::lock_build_root(to.output.as_deref(), settings, output)
+        }
+        RecipeCommand::Lock { what: Lockable::Sources, sources, .. } => {
+            lock_sources::lock_sources(sources, settings, output)
         }
         RecipeCommand::Shell(args) => shell::shell(args, settings, output),
         RecipeCommand::Log { name } => log(name, settings, output),

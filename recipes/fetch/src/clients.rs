@@ -8,6 +8,7 @@ mod apt;
 mod apt_lock;
 mod cargo;
 mod git;
+mod go;
 mod npm;
 mod pip;
 mod run;
@@ -51,6 +52,7 @@ pub(crate) fn download(
         Place::Crate { name, version } => cargo::download(config, name, version, (sha256.is_some(), bytes)),
         Place::Pypi { name, version, file } => pip::download(config, (name, version, file), sha256, bytes),
         Place::Npm { name, version } => npm::download(config, name, version, bytes),
+        Place::Go { module, version, go_mod } => go::download(config, (module, version, *go_mod), bytes),
         Place::Git { url, commit } => git::download(config, url, commit, bytes),
         other => Err(Unavailable::new(format!("no client resolves `{}`", other.scheme()))),
     }

@@ -2,7 +2,7 @@
 //!
 //! A mirror is a base address for one kind of coordinate. It comes from a setting, or from the
 //! environment: `ANNEAL_MIRROR_DEBIAN`, `ANNEAL_MIRROR_DEBIAN_SECURITY`, `ANNEAL_MIRROR_CRATE`,
-//! `ANNEAL_MIRROR_PYPI`, `ANNEAL_MIRROR_NPM`. Several are separated by spaces and asked in order.
+//! `ANNEAL_MIRROR_PYPI`, `ANNEAL_MIRROR_NPM`, `ANNEAL_MIRROR_GO`. Several are separated by spaces and asked in order.
 //! Where a mirror is set, the machine's own client is not asked.
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
@@ -20,11 +20,13 @@ pub enum CoordinateKind {
     Pypi,
     /// `npm:`, through npm.
     Npm,
+    /// `go:`, through go.
+    Go,
 }
 
 impl CoordinateKind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [Self::Debian, Self::DebianSecurity, Self::Crate, Self::Pypi, Self::Npm];
+    pub const ALL: [Self; 6] = [Self::Debian, Self::DebianSecurity, Self::Crate, Self::Pypi, Self::Npm, Self::Go];
 
     /// The word before the colon, also the name of the setting.
     pub const fn as_str(self) -> &'static str {
@@ -34,6 +36,7 @@ impl CoordinateKind {
             Self::Crate => "crate",
             Self::Pypi => "pypi",
             Self::Npm => "npm",
+            Self::Go => "go",
         }
     }
 
@@ -71,6 +74,8 @@ pub struct Clients {
     pub python: PathBuf,
     /// Downloads npm packages.
     pub npm: PathBuf,
+    /// Downloads Go modules.
+    pub go: PathBuf,
     /// Downloads commits.
     pub git: PathBuf,
 }
@@ -84,6 +89,7 @@ impl Default for Clients {
             cargo: "cargo".into(),
             python: "python3".into(),
             npm: "npm".into(),
+            go: "go".into(),
             git: "git".into(),
         }
     }

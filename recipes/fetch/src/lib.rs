@@ -2,7 +2,7 @@
 //!
 //! A source has a digest and places; [`Fetcher`] asks the places in turn and hands over only bytes
 //! that have the digest. A registry's coordinate is resolved through a mirror that was set, or through
-//! the client that the machine is set up with: apt, cargo, git, pip, npm. No host is named here.
+//! the client that the machine is set up with: apt, cargo, git, go, npm, pip. No host is named here.
 //!
 //! A build root is a [`BuildRootLock`] of distribution packages by digest, unpacked without any
 //! package's scripts by [`assemble_build_root`]. [`lock_build_root`] makes such a lock through apt.

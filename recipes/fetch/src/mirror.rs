@@ -6,6 +6,7 @@
 //! | crate | a base, or an address with `{crate}`, `{version}`, `{sha256-checksum}` | `BASE/NAME/VERSION/download` |
 //! | pypi | a simple index | the link to FILE on the page `BASE/NAME/` |
 //! | npm | a registry | `BASE/NAME/-/NAME-VERSION.tgz` |
+//! | go | a module proxy | `BASE/MODULE/@v/VERSION.zip`, or `.mod`; a capital is `!` and the small letter |
 
 use crate::CoordinateKind;
 use anneal_content::BlobDigest;
@@ -52,8 +53,21 @@ pub(crate) fn ask(base: &str, place: &Place, sha256: Option<&BlobDigest>) -> Opt
         Place::Pypi { name, file, .. } => {
             Some(Ask::Page { address: format!("{base}/{}/", normal_name(name)), file: file.clone() })
         }
+        Place::Go { module, version, go_mod } => {
+            Some(Ask::File(format!("{base}/{}", go_path(module, version, *go_mod))))
+        }
         _ => None,
     }
+}
+
+/// Where a Go module's file lies on a proxy, and in Go's own cache.
+pub(crate) fn go_path(module: &str, version: &str, go_mod: bool) -> String {
+    let escaped = |text: &str| -> String {
+        let one = |c: char| if c.is_ascii_uppercase() { format!("!{}", c.to_ascii_lowercase()) } else { c.to_string() };
+        text.chars().map(one).collect()
+    };
+    let ending = if go_mod { "mod" } else { "zip" };
+    format!("{}/@v/{}.{ending}", escaped(module), escaped(version))
 }
 
 /// A project's name as simple indexes spell it: lower case, with runs of `-_.` as one hyphen.
@@ -68,7 +82,9 @@ pub(crate) fn link_on(page: &str, page_address: &str, file: &str) -> Option<Stri
         let quote = rest.chars().next().filter(|c| matches!(c, '"' | '\''))?;
         let target = rest.get(1..)?.split(quote).next()?.split('#').next()?.replace("&amp;", "&");
         let name = target.split('?').next()?.rsplit('/').next()?;
-        (name == file || name.replace("%2B", "+").replace("%2b", "+") == file)
+        name.replace("%2B", "+")
+            .replace("%2b", "+")
+            .eq_ignore_ascii_case(file)
             .then(|| absolute(page_address, &target))
             .flatten()
     })
@@ -119,6 +135,11 @@ mod tests {
         assert_eq!(asked(m, "crate:libz-sys/1.1.8"), "https://m.example/x/libz-sys/1.1.8/download");
         assert_eq!(asked("file:/srv/{crate}-{version}.crate", "crate:a/1.0.0+2"), "file:/srv/a-1.0.0+2.crate");
         assert_eq!(asked(m, "npm:@scope/name/1.0.0"), "https://m.example/x/@scope/name/-/name-1.0.0.tgz");
+        assert_eq!(
+            asked(m, "go:a.example/Team/b@v1.0.0-RC1"),
+            "https://m.example/x/a.example/!team/b/@v/v1.0.0-!r!c1.zip"
+        );
+        assert_eq!(asked(m, "go:a.example/b@v1.0.0/go.mod"), "https://m.example/x/a.example/b/@v/v1.0.0.mod");
         assert_eq!(asked(m, "pypi:Zope.Deep__x/1/f.whl"), "https://m.example/x/zope-deep-x/ -> f.whl");
     }
 
@@ -144,14 +165,14 @@ mod tests {
     #[test]
     fn a_page_links_to_its_file_absolutely_or_relatively() {
         let page = "<a href=\"../../files/f-1.whl#sha256=00\">f</a> <a href='/p/g-1%2B2.whl'>g</a>\
-            <a href=\"https://o.example/h.whl?a=1&amp;b=2\">h</a><a href=\"//o.example/i.whl\">i</a><a href=\"j.whl\">j</a>\
+            <a href=\"https://o.example/h.whl?a=1&amp;b=2\">h</a><a href=\"//o.example/i.whl\">i</a><a href=\"J.whl\">j</a>\
             <a href=\"file:///etc/passwd\">p</a>";
         let link = |file| link_on(page, "https://m.example/simple/f/", file);
         assert_eq!(link("f-1.whl").as_deref(), Some("https://m.example/files/f-1.whl"));
         assert_eq!(link("g-1+2.whl").as_deref(), Some("https://m.example/p/g-1%2B2.whl"));
         assert_eq!(link("h.whl").as_deref(), Some("https://o.example/h.whl?a=1&b=2"));
         assert_eq!(link("i.whl").as_deref(), Some("https://o.example/i.whl"));
-        assert_eq!(link("j.whl").as_deref(), Some("https://m.example/simple/f/j.whl"));
+        assert_eq!(link("j.whl").as_deref(), Some("https://m.example/simple/f/J.whl"));
         assert_eq!(link("k.whl"), None);
         assert_eq!(link("passwd"), None);
     }

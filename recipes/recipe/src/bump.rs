@@ -3,7 +3,7 @@
 //! [`moved`] says where the new release's file probably is: where the last one is, with the version in its place.
 //! [`with_release`] writes. Neither looks whether the file is there.
 
-use crate::{Error, Kind, Mistakes, Place, Release, format, read::mistake_in};
+use crate::{Error, Kind, LockedSource, Mistakes, Place, Release, format, read::mistake_in};
 use anneal_content::Version;
 use std::{fmt::Write as _, ops::Range};
 use toml::{
@@ -132,7 +132,12 @@ pub fn with_release(
 fn release_text(release: &Release) -> String {
     let quoted = |text: &str| toml::Value::from(text).to_string();
     let mut text = format!("[[release]]\nversion = \"{}\"\ndate = \"{}\"\n", release.version, release.date);
-    for source in &release.sources {
+    let locked: Vec<_> = release.sources.iter().filter_map(LockedSource::from_source).collect();
+    if !locked.is_empty() {
+        let lines: Vec<_> = locked.iter().map(|line| quoted(&line.to_string())).collect();
+        let _ = writeln!(text, "locked = [{}]", lines.join(", "));
+    }
+    for source in release.sources.iter().filter(|source| LockedSource::from_source(source).is_none()) {
         // Writing to a string does not fail.
         let _ = writeln!(text, "[[release.source]]\nsha256 = \"{}\"\nbytes = {}", source.sha256.hex(), source.bytes);
         let _ = writeln!(text, "file = {}", quoted(source.file.as_str()));

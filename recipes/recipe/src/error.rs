@@ -122,13 +122,17 @@ pub enum Error {
         /// How such a place is written.
         form: &'static str,
     },
-    /// A kind of place that is known and not built yet.
-    #[error("places of the kind `{scheme}:` are not supported yet: `{found}`")]
-    PlaceNotYet {
-        /// What was found.
-        found: String,
-        /// Its kind.
-        scheme: &'static str,
+    /// A program's own lock file that can't be used.
+    #[error("{path}:{line}: {reason}")]
+    LockFile {
+        /// The file.
+        path: String,
+        /// Which line of it.
+        line: usize,
+        /// What is wrong there.
+        reason: String,
+        /// What to do about it.
+        help: &'static str,
     },
     /// A path that leaves where it belongs.
     #[error("unsafe path `{found}`: {reason}")]
@@ -284,7 +288,7 @@ impl Error {
             Self::Digest { .. } => "recipe::digest",
             Self::License { .. } => "recipe::license",
             Self::Place { .. } => "recipe::place",
-            Self::PlaceNotYet { .. } => "recipe::place-not-yet",
+            Self::LockFile { .. } => "recipe::lock-file",
             Self::UnsafePath { .. } => "recipe::unsafe-path",
             Self::SpecialMode { .. } => "recipe::special-mode",
             Self::DeclaredTwice { .. } => "recipe::declared-twice",
@@ -322,7 +326,6 @@ impl Error {
                     .or_else(|| Some("write an SPDX expression such as `MIT OR Apache-2.0`; `LicenseRef-name` is a licence of its own".into()));
             }
             Self::Place { form, .. } | Self::UnsafePath { form, .. } => format!("write {form}"),
-            Self::PlaceNotYet { .. } => format!("until then, use one of {}", crate::place::FORMS),
             Self::SpecialMode { .. } => "leave out the leading digit, as in `0755`".into(),
             Self::DeclaredTwice { first, .. } => format!("it is declared first in {first}; rename one or delete it"),
             Self::Repeated { .. } => "delete one of the two".into(),
@@ -343,7 +346,7 @@ impl Error {
             Self::Syntax { .. } => "texts stand in quotes, lists in brackets with commas, and each key once".into(),
             Self::WrongType { key, expected, .. } => format!("write {}", example_of(key, expected)),
             Self::Range { least, most, .. } => format!("write a whole number from {least} to {most}"),
-            Self::Empty { help, .. } => (*help).to_owned(),
+            Self::Empty { help, .. } | Self::LockFile { help, .. } => (*help).to_owned(),
             Self::AlsoUpstream { upstream, .. } => {
                 format!("write `replaces = \"{upstream}\"` if this one is to be built instead, or give it another name")
             }

@@ -14,6 +14,8 @@ mod graph;
 mod guess;
 mod image;
 mod license;
+mod lock_file;
+mod locked;
 mod mistake;
 mod near;
 mod order;
@@ -22,6 +24,7 @@ mod package;
 mod path;
 mod place;
 mod read;
+mod relock;
 mod requirement;
 mod schema;
 mod shape;
@@ -38,12 +41,15 @@ pub use image::{
     Account, Compression, Expectation, ImageDirectory, ImageFile, ImageRecipe, Mode, Owner, Port, Protocol, RunCheck,
 };
 pub use license::License;
+pub use lock_file::{LockFile, LockedFile, MAX_LOCK_FILE_BYTES, Pinned, WheelTarget, read_lock_file};
+pub use locked::LockedSource;
 pub use mistake::{Mistake, Mistakes};
 pub use output::{Glob, OutputRule, possible_outputs, split_outputs};
 pub use package::{Build, PackageRecipe, Release, Releases, Source, Test, Upstream, UpstreamName, Waiver};
 pub use path::{BuildPath, ImagePath};
 pub use place::Place;
 pub use read::Kind;
+pub use relock::with_locked;
 pub use requirement::Requirement;
 pub use schema::schema;
 

@@ -5,6 +5,7 @@
 //! path:vendor/extra.tar.gz       a file of the catalogue, relative to its root
 //! debian:pool/main/z/zlib/FILE   a file of the distribution's archive; debian-security: of its security archive
 //! crate:NAME/VERSION   npm:NAME/VERSION   pypi:NAME/VERSION/FILE
+//! go:MODULE@VERSION              the zip of a Go module; go:MODULE@VERSION/go.mod its go.mod alone
 //! git+https://host/path@COMMIT   the files of a commit, as one tar
 //! ```
 //! A coordinate names no host: it is resolved through the mirror that the machine is set up with.
@@ -59,6 +60,15 @@ pub enum Place {
         /// Its version.
         version: String,
     },
+    /// A Go module.
+    Go {
+        /// Its path, as `go.mod` has it.
+        module: String,
+        /// Its version, which begins with `v`.
+        version: String,
+        /// Whether it is the module's `go.mod` alone, and not its zip.
+        go_mod: bool,
+    },
     /// The files of a commit of a git repository, packed into one tar whose bytes depend on the commit alone.
     Git {
         /// The repository; it begins with `https://`.
@@ -69,7 +79,7 @@ pub enum Place {
 }
 
 pub(crate) const FORMS: &str = "`https://...`, `path:...`, `debian:pool/...`, `debian-security:pool/...`, \
-     `crate:name/version`, `pypi:name/version/file`, `npm:name/version`, `git+https://...@commit`";
+     `crate:name/version`, `pypi:name/version/file`, `npm:name/version`, `go:module@version`, `git+https://...@commit`";
 
 const HTTPS_FORM: &str = "an address such as \"https://zlib.net/zlib-1.3.1.tar.gz\"";
 const GIT_FORM: &str =
@@ -79,6 +89,8 @@ const POOL_FORM: &str = "the file's path in the archive, such as \"debian:pool/m
 const CRATE_FORM: &str = "name and version, such as \"crate:libz-sys/1.1.8\"";
 const PYPI_FORM: &str = "project, version and file, such as \"pypi:ziglang/0.11.0/ziglang-0.11.0.tar.gz\"";
 const NPM_FORM: &str = "name and version, such as \"npm:left-pad/1.3.0\" or \"npm:@scope/name/1.0.0\"";
+const GO_FORM: &str = "module and version, such as \"go:example.org/module@v1.2.3\" or, for its go.mod alone, \
+     \"go:example.org/module@v1.2.3/go.mod\"";
 
 impl Place {
     /// Its kind, as before the colon.
@@ -91,6 +103,7 @@ impl Place {
             Self::Crate { .. } => "crate",
             Self::Pypi { .. } => "pypi",
             Self::Npm { .. } => "npm",
+            Self::Go { .. } => "go",
             Self::Git { .. } => "git+https",
         }
     }
@@ -106,6 +119,9 @@ impl fmt::Display for Place {
             Self::Crate { name, version } => write!(f, "crate:{name}/{version}"),
             Self::Pypi { name, version, file } => write!(f, "pypi:{name}/{version}/{file}"),
             Self::Npm { name, version } => write!(f, "npm:{name}/{version}"),
+            Self::Go { module, version, go_mod } => {
+                write!(f, "go:{module}@{version}{}", if *go_mod { GO_MOD } else { "" })
+            }
             Self::Git { url, commit } => write!(f, "git+{url}@{commit}"),
         }
     }
@@ -115,7 +131,6 @@ impl FromStr for Place {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self, Error> {
         let wrong = |reason, form| Error::Place { found: shown(text), reason, form };
-        let not_yet = |scheme| Err(Error::PlaceNotYet { found: shown(text), scheme });
         let Some((scheme, rest)) = text.split_once(':') else { return Err(wrong("it has no kind", FORMS)) };
         match scheme {
             "https" => match https(rest) {
@@ -144,7 +159,7 @@ impl FromStr for Place {
             },
             "npm" => npm(rest).ok_or_else(|| wrong("a package has a name and a version", NPM_FORM)),
             "git+https" => git(rest).map_err(|reason| wrong(reason, GIT_FORM)),
-            "go" => not_yet("go"),
+            "go" => go(rest).ok_or_else(|| wrong("a Go module has a path and a version", GO_FORM)),
             _ => Err(wrong("its kind is not known", FORMS)),
         }
     }
@@ -170,6 +185,21 @@ fn npm(text: &str) -> Option<Place> {
         _ => return None,
     };
     Some(Place::Npm { name, version: version.to_string() })
+}
+
+/// What follows a Go module's version where its go.mod alone is meant, as in `go.sum`.
+const GO_MOD: &str = "/go.mod";
+
+fn go(text: &str) -> Option<Place> {
+    let (module, version) = text.split_once('@')?;
+    let (version, go_mod) = version.strip_suffix(GO_MOD).map_or((version, false), |version| (version, true));
+    let host = module.split('/').next()?;
+    (parts(module).is_some()
+        && host.contains('.')
+        && version.starts_with('v')
+        && plain(version)
+        && !version.contains('!'))
+    .then(|| Place::Go { module: module.to_owned(), version: version.to_owned(), go_mod })
 }
 
 fn git(rest: &str) -> Result<Place, &'static str> {
@@ -227,6 +257,8 @@ mod tests {
             "pypi:ziglang/0.11.0/ziglang-0.11.0-py3-none-any.whl",
             "npm:left-pad/1.3.0",
             "npm:@scope/name/1.0.0-rc.1",
+            "go:example.org/Team/module/v2@v2.0.1-0.20200101000000-0123456789ab+incompatible",
+            "go:gopkg.in/yaml.v3@v3.0.1/go.mod",
             "git+https://example.org/team/app.git@0123456789abcdef0123456789abcdef01234567",
         ] {
             let place: Place = text.parse().unwrap();
@@ -277,7 +309,11 @@ mod tests {
             "git+https://host/x@0123456789ABCDEF0123456789abcdef01234567",
             "git+http://host/x@0123456789abcdef0123456789abcdef01234567",
             "git+file:///x@0123456789abcdef0123456789abcdef01234567",
-            "go:example.org/mod@v1.0.0",
+            "go:example.org/mod",
+            "go:example.org/mod@1.0.0",
+            "go:example.org/../mod@v1.0.0",
+            "go:mod@v1.0.0",
+            "go:example.org/mod@v1.0.0/zip",
         ] {
             assert!(text.parse::<Place>().is_err(), "{text:?}");
         }

@@ -16,7 +16,7 @@ const OUTPUT: &str = "^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$";
 const REQUIREMENT: &str = "^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?(:[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?)?$";
 const SHA256: &str = "^[0-9a-f]{64}$";
 const DATE: &str = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$";
-const PLACE: &str = "^(https://[^/@]+/.+|path:[^/].*|debian:pool/.+|debian-security:pool/.+|crate:[^/]+/[^/]+|pypi:[^/]+/[^/]+/[^/]+|npm:(@[^/]+/)?[^/]+/[^/]+|git[+]https://.+@([0-9a-f]{40}|[0-9a-f]{64}))$";
+const PLACE: &str = "^(https://[^/@]+/.+|path:[^/].*|debian:pool/.+|debian-security:pool/.+|crate:[^/]+/[^/]+|pypi:[^/]+/[^/]+/[^/]+|npm:(@[^/]+/)?[^/]+/[^/]+|go:[^/@]+[.][^@]*@v[^/]+(/go[.]mod)?|git[+]https://.+@([0-9a-f]{40}|[0-9a-f]{64}))$";
 const BENEATH: &str = "^[^/]";
 const STEP: &str = "[^ \\t\\n]";
 const GLOB: &str = "^[^/\\[\\]{}][^\\[\\]{}]*$";
@@ -47,6 +47,11 @@ const PACKAGE: &[Words] = &[
     ("release", "Every release that may be built, oldest first.", None),
     ("release.version", "The version, as upstream writes it.", None),
     ("release.date", "When upstream released it; its midnight UTC is the build's SOURCE_DATE_EPOCH.", Some(DATE)),
+    (
+        "release.locked",
+        "Files of registries that the program's own lock file names; `anneal recipe lock sources` writes them.",
+        Some("^(crate|go|npm|pypi):[^ ]+ [0-9a-f]{64} [1-9][0-9]*$"),
+    ),
     ("release.source", "The files that it is built from.", None),
     ("release.source.sha256", "The file's SHA-256: what is trusted, wherever it comes from.", Some(SHA256)),
     ("release.source.bytes", "The file's size.", None),

@@ -147,6 +147,7 @@ fn every_kind_of_mistake_has_a_case() {
         "recipe::misfiled",
         "recipe::unformattable",
         "recipe::json",
+        "recipe::lock-file",
         "recipe::also-upstream",
         "recipe::replaces-nothing",
     ];

@@ -38,7 +38,7 @@ fn catalogue() -> BTreeMap<String, String> {
         let folder = if recipe.contains_key("packages") { "images" } else { "packages" };
         files.insert(format!("{folder}/{name}.toml"), text);
     }
-    for needed in ["musl", "busybox", "nginx"] {
+    for needed in ["musl", "busybox", "nginx", "rust", "glibc"] {
         let text = format!(
             "name = \"{needed}\"\nsummary = \"Needed\"\nlicense = \"MIT\"\nversion = \"1\"\n[[release]]\nversion = \"1\"\n\
              date = \"2024-01-01\"\n[build]\nsteps = [\"true\"]\n"

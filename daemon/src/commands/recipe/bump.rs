@@ -38,13 +38,7 @@ pub(super) fn bump(args: &BumpArgs, settings: &Settings, output: &Output) -> Res
     let files = recipe_files(settings.catalog_dir()?)?;
     let catalog = parse(&files, settings)?.map_err(|mistakes| Error::Recipes(mistakes.render(output.color)))?;
     let recipe = catalog.package(&args.name).map_err(|error| super::with_help(&error))?;
-    let (path, text) = files
-        .iter()
-        .find(|(path, text)| Kind::of(path) == Some(Kind::Package) && is_named(text, &args.name))
-        .ok_or_else(|| {
-            let help = "add a release there, or replace its recipe with one of your own";
-            Error::Input(format!("the recipe of {} is an upstream catalogue's; {help}", args.name))
-        })?;
+    let (path, text) = recipe_file(&files, &args.name)?;
     let before = place_in_order(recipe, args)?;
     let last = recipe.releases.listed().last().unwrap_or(recipe.selected());
     let measuring = Measuring::new(settings, output)?;
@@ -88,6 +82,14 @@ fn said(path: &str, recipe: &PackageRecipe, release: &Release, date_from: &str, 
         false => writeln!(text, "{name} is built at {version} from now on; before: {}", recipe.version()),
     };
     text
+}
+
+/// Path and text of a package's recipe, where it is this catalogue's own.
+pub(super) fn recipe_file<'f>(files: &'f [(String, String)], name: &PackageName) -> Result<&'f (String, String)> {
+    files.iter().find(|(path, text)| Kind::of(path) == Some(Kind::Package) && is_named(text, name)).ok_or_else(|| {
+        let help = "add a release there, or replace its recipe with one of your own";
+        Error::Input(format!("the recipe of {name} is an upstream catalogue's; {help}"))
+    })
 }
 
 fn is_named(text: &str, name: &PackageName) -> bool {

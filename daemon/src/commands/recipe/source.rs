@@ -7,9 +7,9 @@ use crate::{
     settings::Settings,
 };
 use anneal_content::{BlobDigest, EntryName};
-use anneal_fetch::{Fetcher, look_into};
-use anneal_recipe::{Date, Place, SourceFiles};
-use std::path::Path;
+use anneal_fetch::{Fetcher, Measured, look_into, texts_in};
+use anneal_recipe::{Date, Place, Source, SourceFiles};
+use std::{collections::BTreeMap, path::Path};
 
 /// Fetches what has no digest yet.
 pub(super) struct Measuring<'a> {
@@ -36,6 +36,25 @@ impl<'a> Measuring<'a> {
     pub(super) fn new(settings: &'a Settings, output: &'a Output) -> Result<Self> {
         // The state directory need not be there, and may be a daemon's: downloads pass through the temporary one.
         Ok(Self { fetcher: Fetcher::new(fetch_config(settings)?), catalog: settings.catalog_dir()?, output })
+    }
+
+    /// The texts of some files of a source that a recipe lists already.
+    pub(super) fn texts_in(
+        &self,
+        source: &Source,
+        bytes_max: u64,
+        keep: &dyn Fn(&str) -> bool,
+    ) -> Result<BTreeMap<String, String>> {
+        self.output.note(&printable(&format!("fetching {}", source.file)));
+        let spool = &self.fetcher.config().spool;
+        let mut file = tempfile::tempfile_in(spool).map_err(io("write in", spool))?;
+        self.fetcher.fetch(&source.into(), self.catalog, &mut file)?;
+        Ok(texts_in(source.file.as_str(), &mut file, bytes_max, keep)?)
+    }
+
+    /// What a place has, without looking into it.
+    pub(super) fn measure(&self, place: &Place) -> std::result::Result<Measured, anneal_fetch::Error> {
+        self.fetcher.measure(place, self.catalog, &mut std::io::sink())
     }
 
     pub(super) fn take(&self, place: &Place) -> Result<Taken> {

@@ -45,10 +45,12 @@ pub(super) fn download(
         arguments.extend([*option, value.as_str()]);
     }
     run.answer(arguments, &[("PIP_DISABLE_PIP_VERSION_CHECK", "1")]).map_err(|e| Unavailable { via: via(), ..e })?;
-    let path = keep.path().join(file);
-    if !path.is_file() {
+    // A project may have other capitals in the names of its files than in its own.
+    let left = fs::read_dir(keep.path()).into_iter().flatten().flatten();
+    let mut wheels = left.filter(|entry| entry.file_name().eq_ignore_ascii_case(file)).map(|entry| entry.path());
+    let Some(path) = wheels.next() else {
         return Err(Unavailable { via: via(), reason: format!("pip left no file `{file}`") });
-    }
+    };
     Ok(Downloaded { path, via: "pip".to_owned(), _keep: Some(keep) })
 }
 
@@ -61,9 +63,11 @@ fn wheel_tags(file: &str) -> Option<Vec<(&'static str, String)>> {
         return None;
     }
     let mut tags = Vec::new();
-    if platform != "any" {
-        // Several platforms are separated by dots; the first stands for them.
-        tags.push(("--platform", platform.split('.').next().unwrap_or(platform).to_owned()));
+    // Several platforms are separated by dots; the first stands for them.
+    tags.push(("--platform", platform.split('.').next().unwrap_or(platform).to_owned()));
+    if abi == "none" && platform == "any" {
+        // Otherwise pip would prefer one for this machine.
+        tags.push(("--implementation", "py".to_owned()));
     }
     if let Some(digits) = python.strip_prefix("cp").filter(|d| d.bytes().all(|b| b.is_ascii_digit())) {
         tags.push(("--implementation", "cp".to_owned()));
@@ -84,8 +88,9 @@ mod tests {
     }
 
     #[test]
-    fn a_pure_wheel_needs_no_platform() {
-        assert_eq!(tags("certifi-2022.12.7-py3-none-any.whl").as_deref(), Some(""));
+    fn a_pure_wheel_is_asked_for_as_one_for_every_machine() {
+        let expected = "--platform=any --implementation=py";
+        assert_eq!(tags("certifi-2022.12.7-py3-none-any.whl").as_deref(), Some(expected));
     }
 
     #[test]

@@ -29,6 +29,7 @@ impl Bench {
             python: absent.join("python3"),
             npm: absent.join("npm"),
             git: absent.join("git"),
+            go: absent.join("go"),
         };
         let spool = dir.path().join("spool");
         fs::create_dir(&spool).unwrap();
@@ -220,6 +221,21 @@ fn a_crate_is_taken_from_cargos_cache_and_else_through_cargo() {
     bench.config.clients.cargo = bench.client("cargo", &format!("[ \"$5\" = b@2.0.0 ] && {script}"));
     let (fetched, _) = bench.fetch(&["crate:b/2.0.0"]).unwrap();
     assert_eq!(fetched.via.as_deref(), Some("cargo"));
+}
+
+#[test]
+fn a_module_of_go_comes_through_go_and_its_go_mod_alone_through_go_too() {
+    let mut bench = Bench::new();
+    let text = String::from_utf8_lossy(CONTENT);
+    let write = format!("mkdir -p \"$(dirname \"$at\")\"; printf '%s' '{text}' > \"$at\"");
+    let cache = "[ \"$GOSUMDB\" = off ] || exit 1; cd $GOMODCACHE/cache/download 2>/dev/null || { mkdir -p $GOMODCACHE/cache/download; cd $GOMODCACHE/cache/download; }";
+    let cases = "case \"$*\" in 'mod download a.example/Team/b@v1.0.0') at='a.example/!team/b/@v/v1.0.0.zip';; \
+                 'list -m a.example/b@v1.0.0') at='a.example/b/@v/v1.0.0.mod';; *) exit 1;; esac";
+    bench.config.clients.go = bench.client("go", &format!("{cache}; {cases}; {write}"));
+    for place in ["go:a.example/Team/b@v1.0.0", "go:a.example/b@v1.0.0/go.mod"] {
+        assert_eq!(bench.fetch(&[place]).unwrap().0.via.as_deref(), Some("go"));
+    }
+    assert!(bench.reasons(&["go:a.example/c@v1.0.0"]).contains("`go` ended with 1"));
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use super::{fields::Fields, form};
 use crate::{
-    Build, BuildPath, Date, Error, Glob, License, OutputRule, PackageRecipe, Place, Release, Releases, Requirement,
-    Source, Test, Upstream, UpstreamName, Waiver,
+    Build, BuildPath, Date, Error, Glob, License, LockedSource, OutputRule, PackageRecipe, Place, Release, Releases,
+    Requirement, Source, Test, Upstream, UpstreamName, Waiver, locked::LOCKED_MAX,
 };
 use anneal_content::{CheckId, EntryName, OutputName, PackageName, Version};
 use std::{collections::BTreeSet, str::FromStr};
@@ -95,6 +95,7 @@ fn releases(fields: &Fields<'_>, name: Option<&PackageName>, version: Option<&Ve
 fn release(fields: &Fields<'_>) -> Option<Release> {
     let version = fields.required("version", "version = \"1.2.11\"", Version::from_str);
     let date = fields.required("date", "date = \"2017-01-15\"", Date::from_str);
+    let locked = locked(fields);
     let mut files = BTreeSet::new();
     let mut sources = Vec::new();
     for table in fields.tables("source", "[[release.source]]") {
@@ -107,8 +108,25 @@ fn release(fields: &Fields<'_>) -> Option<Release> {
         }
         sources.extend(source);
     }
+    for (line, source) in locked {
+        if !files.insert(source.file.clone()) {
+            let (value, release) = (source.file.to_string(), "the sources of this release".to_owned());
+            fields.report_element("locked", &line, Error::Repeated { what: "file", value, table: release });
+        }
+        sources.push(source);
+    }
     fields.finish();
     Some(Release { version: version?, date: date?, sources })
+}
+
+/// What the program's own lock file names, each with its line.
+fn locked(fields: &Fields<'_>) -> Vec<(String, Source)> {
+    let locked = fields.set("locked", LockedSource::from_str).unwrap_or_default();
+    if locked.len() > LOCKED_MAX {
+        let (what, found) = ("`locked`".to_owned(), locked.len());
+        fields.report("locked", Error::TooLarge { what, found, unit: "sources", most: LOCKED_MAX });
+    }
+    locked.iter().filter_map(|locked| Some((locked.to_string(), locked.to_source()?))).collect()
 }
 
 fn source(fields: &Fields<'_>) -> Option<Source> {

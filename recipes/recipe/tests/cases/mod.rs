@@ -42,7 +42,19 @@ pub(crate) const CASES: &[Case] = &[
     ("pool-path-without-pool", ZLIB, "debian:pool/", "debian:"),
     ("path-place-that-leaves", ZLIB, "\"crate:libz-sys/1.1.8\"", "\"path:../../etc/passwd\""),
     ("git-place", ZLIB, "\"crate:libz-sys/1.1.8\"", "\"git+https://github.com/madler/zlib@cacf7f1d\""),
-    ("go-place", ZLIB, "\"crate:libz-sys/1.1.8\"", "\"go:example.org/zlib@v1.2.11\""),
+    ("go-place", ZLIB, "\"crate:libz-sys/1.1.8\"", "\"go:example.org/zlib\""),
+    (
+        "locked-source-without-a-size",
+        ZLIB,
+        "date = \"2017-01-15\"",
+        "date = \"2017-01-15\"\nlocked = [\"crate:a/1.0.0\"]",
+    ),
+    (
+        "locked-source-of-no-registry",
+        ZLIB,
+        "date = \"2017-01-15\"",
+        "date = \"2017-01-15\"\nlocked = [\"path:a 9702f5a1c5dd6a9a9a7d1a3e3a7d2d7cd0b8bdd34cf1a2a5d8df3fb0a9d4cf1e 7\"]",
+    ),
     ("place-written-twice", ZLIB, "[\"crate:libz-sys/1.1.8\"]", "[\"crate:libz-sys/1.1.8\", \"crate:libz-sys/1.1.8\"]"),
     (
         "version-not-listed",
