@@ -56,7 +56,7 @@ crash: install-test
 	@MAKE="$(MAKE)" tests/run-phases crash
 
 catalogue: install-test
-	@echo "Building the whole catalogue from nothing, twice, and every newest release. This takes about an hour on 2 cores."
+	@echo "Building the whole catalogue from nothing, twice, and every newest release. This takes about three hours on 2 cores."
 	@MAKE="$(MAKE)" tests/run-phases catalogue
 
 check: install-build

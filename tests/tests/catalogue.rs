@@ -80,10 +80,19 @@ fn round(catalog: &Path, state: &Path, by: &[&str]) -> Round {
     place.anneal(&["build", "--quiet"]).fine();
     let minutes = begun.elapsed().as_secs_f64() / 60.0;
     daemon.stop();
-    let built = images(&place);
-    let texts = built.iter().map(|digest| image_text(&place, digest));
-    let named = texts.map(|text| (text.trim().lines().next().unwrap().to_owned(), text));
-    Round { packages: package_lines(&place, &built), images: named.collect(), minutes }
+    Round { minutes, ..built(&place) }
+}
+
+/// What the newest image of each name holds.
+fn built(place: &Place) -> Round {
+    let mut images = BTreeMap::new();
+    for digest in self::images(place) {
+        let text = image_text(place, &digest);
+        images.insert(text.trim().lines().next().unwrap().to_owned(), (digest, text));
+    }
+    let digests: Vec<_> = images.values().map(|(digest, _)| digest.clone()).collect();
+    let texts = images.into_iter().map(|(name, (_, text))| (name, text)).collect();
+    Round { packages: package_lines(place, &digests), images: texts, minutes: 0.0 }
 }
 
 fn lines(all: &BTreeSet<String>) -> String {
@@ -101,6 +110,14 @@ fn the_whole_catalogue_comes_out_the_same_twice_and_as_it_always_did() {
     let dir = scratch();
     let recipes = dir.path().join("recipes");
     let catalog = with_every_package(&recipes);
+    if let Some(state) = std::env::var_os("ANNEAL_CATALOGUE_STATE") {
+        // Built by hand, from the recipes as they are and an image for each package that no image has.
+        let there = built(&Place::new(Path::new(&state), &recipes));
+        golden("catalogue/packages.txt", &lines(&there.packages));
+        golden("catalogue/images.txt", &shipped(&there));
+        skipped("ANNEAL_CATALOGUE_STATE is set: nothing was built, what is there was held against golden/catalogue");
+        return;
+    }
     let first = round(&recipes, &dir.path().join("one"), &[]);
     let all = catalog.packages().len();
     eprintln!("built {all} packages from nothing, each twice, in {:.1} minutes", first.minutes);
