@@ -12,6 +12,9 @@ const SHARED_OBJECT_BYTES_MAX: u64 = 256 << 20;
 /// What is reduced and how; a change of it is another number, and gives every Interface another digest.
 const FORM: u32 = 1;
 const SCRIPT: &[u8] = b"#!";
+const ELF_MAGIC: &[u8] = b"\x7fELF";
+/// Where `e_type` ends, whatever the class; 1 is an object that is only linked.
+const ELF_TYPE_END: usize = 18;
 const ANY_EXECUTE: u32 = 0o111;
 
 /// What a dependent can see of a package: each of its mounted outputs, entry by entry.
@@ -80,8 +83,6 @@ impl Interface {
             EntryKind::File { digest, size } => (*digest, *size),
         };
         let library = has_name_of_a_library(entry.path.file_name()) && size <= SHARED_OBJECT_BYTES_MAX;
-        let runs = entry.mode & ANY_EXECUTE != 0;
-        let mut is_shared_object = false;
         if library {
             let bytes = read(blobs, entry, &digest, SHARED_OBJECT_BYTES_MAX)?;
             match SharedObject::read(&bytes) {
@@ -89,11 +90,16 @@ impl Interface {
                 Ok(object) if object.soname.is_some() && !is_loader(entry.path.file_name()) => {
                     return Ok(SeenAs::SharedObject(Box::new(object)));
                 }
-                Ok(_) => is_shared_object = true,
-                Err(_) => {}
+                _ => {}
             }
         }
-        if runs && !is_shared_object && !self.cannot_run(entry, blobs, &digest)? {
+        let runs = if entry.mode & ANY_EXECUTE == 0 {
+            // Whatever loads a plugin asks for no execute bit.
+            is_loadable(&read(blobs, entry, &digest, ELF_TYPE_END as u64)?)
+        } else {
+            !self.cannot_run(entry, blobs, &digest)?
+        };
+        if runs {
             self.executables.push(entry.path.clone());
         }
         Ok(SeenAs::File { digest })
@@ -123,7 +129,7 @@ impl Interface {
         &self.outputs
     }
 
-    /// Files that can run in a dependent's build. What they do depends on all of the package and of what it runs with, so a
+    /// Files that can run in a dependent's build, or be loaded by what runs. What they do depends on all of the package and of what it runs with, so a
     /// package that has any must be known by its content and not by its Interface.
     pub fn executables(&self) -> &[TreePath] {
         &self.executables
@@ -133,6 +139,14 @@ impl Interface {
 /// Whether a linker would look at a file of this name for `-l`, or follow a link to it: `libz.so`, `libz.so.1.2.13`.
 fn has_name_of_a_library(name: &str) -> bool {
     name.ends_with(".so") || name.contains(".so.")
+}
+
+/// Whether a file begins as a program or a shared object does, rather than as an object or a text. One that ends before it
+/// says so may be either.
+fn is_loadable(beginning: &[u8]) -> bool {
+    let is_elf = beginning.starts_with(ELF_MAGIC);
+    let kind = beginning.get(ELF_TYPE_END - 2..ELF_TYPE_END);
+    is_elf && !matches!(kind, Some([1, 0] | [0, 1]))
 }
 
 /// The loader runs in every build that runs what it has compiled.
