@@ -95,8 +95,12 @@ fn say(line: &str) -> Result<()> {
 fn one(packages: usize, rounds: usize) -> Result<Measured> {
     let images = packages / 5;
     let catalog = Catalog::parse(&files(packages, images)).map_err(|mistakes| mistakes.to_string())?;
-    let toolchain =
-        Toolchain { build_root: BlobDigest::of(b"a build root"), sandbox: 1, layer_writer: "a layer writer".into() };
+    let toolchain = Toolchain {
+        build_root: BlobDigest::of(b"a build root"),
+        sandbox: 1,
+        layer_writer: "a layer writer".into(),
+        withdrawn: BTreeSet::new(),
+    };
     let old = derive(&catalog, &toolchain)?;
     let goal: BTreeSet<ImageName> = catalog.images().keys().cloned().collect();
     let realised = old.ids.values().copied().collect();

@@ -1,8 +1,8 @@
 //! The builder: the store, the fetcher, the build root, and how much may run at once.
 
-use crate::{BuildRoot, Error, Result, SANDBOX_PROFILE};
+use crate::{BuildRoot, Error, Result, SANDBOX_PROFILE, keep::KnownSurfaces, staging::proves};
 use anneal_attest::{Keyring, SecretKey, sign_result};
-use anneal_content::{ActionDigest, ActionResult, DerivationId, Entry, EntryKind, OutputName, TreeDigest};
+use anneal_content::{ActionDigest, ActionResult, DerivationId, Entry, EntryKind, OutputName, PackageName, TreeDigest};
 use anneal_fetch::{BuildRootLock, Fetcher};
 use anneal_plan::{Derived, Toolchain};
 use anneal_sandbox::{CancelToken, Pool};
@@ -57,6 +57,7 @@ pub struct Builder {
     pub(crate) cancel: CancelToken,
     /// Tests and checks are short, and one follows the other: each finds its sandbox made.
     pub(crate) sandboxes: Pool,
+    pub(crate) surfaces: KnownSurfaces,
 }
 
 /// The kind of the records that remember what a derivation came out as.
@@ -72,12 +73,14 @@ impl Builder {
         keys: ResultKeys,
         cancel: CancelToken,
     ) -> Result<Self> {
-        Ok(Self { store, fetcher, root, config, keys, cancel, sandboxes: Pool::new(1)? })
+        let (sandboxes, surfaces) = (Pool::new(1)?, KnownSurfaces::default());
+        Ok(Self { store, fetcher, root, config, keys, cancel, sandboxes, surfaces })
     }
 
-    /// What every build has in common.
-    pub fn toolchain(&self) -> Toolchain {
+    /// What builds are made with; `withdrawn` are the packages for which the cut-off by interface is withdrawn.
+    pub fn toolchain(&self, withdrawn: BTreeSet<PackageName>) -> Toolchain {
         Toolchain {
+            withdrawn,
             build_root: self.root.digest(),
             sandbox: SANDBOX_PROFILE,
             layer_writer: anneal_oci::LAYER_WRITER.to_owned(),
@@ -134,6 +137,13 @@ impl Builder {
         Ok(self.results(&action)?.into_iter().flat_map(|result| result.outputs.into_values()).collect())
     }
 
+    /// Every tree that runs of a derivation were really built with.
+    pub fn built_with(&self, id: &DerivationId) -> Result<BTreeSet<TreeDigest>> {
+        let Some(action) = self.action_of(id)? else { return Ok(BTreeSet::new()) };
+        let inputs = self.results(&action)?.into_iter().flat_map(|result| result.built_with.into_values());
+        Ok(inputs.flat_map(BTreeMap::into_values).collect())
+    }
+
     /// What the build root is made of.
     pub fn lock(&self) -> &BuildRootLock {
         self.root.lock()
@@ -175,8 +185,20 @@ impl Builder {
         Ok(results)
     }
 
-    /// The result of an action that may be reused: the first that was not varied on purpose.
+    /// The result of an action that may be reused: the first that was not varied on purpose and that goes with its
+    /// repetition, both built with the same; else the first that was not varied. What is whole comes before what is not.
     pub(crate) fn plain_result(&self, action: &ActionDigest) -> Result<Option<ActionResult>> {
-        Ok(self.results(action)?.into_iter().find(|result| result.variation.is_empty()))
+        let results = self.results(action)?;
+        let whole = if self.store.lacks_something()? { self.whole_results(action)? } else { Vec::new() };
+        let chosen = [&whole, &results].into_iter().find_map(|results| {
+            repeated(results).or_else(|| results.iter().find(|result| result.variation.is_empty()))
+        });
+        Ok(chosen.cloned())
     }
+}
+
+/// A build that was repeated with the same inputs: an action that names a library by interface may have builds with several.
+pub(crate) fn repeated(results: &[ActionResult]) -> Option<&ActionResult> {
+    let again = |plain: &ActionResult| results.iter().any(|r| proves(r) && r.built_with == plain.built_with);
+    results.iter().find(|result| result.variation.is_empty() && again(result))
 }

@@ -1,6 +1,6 @@
 //! The statements about an image: what is in it, how it was built, how it fared. Unsigned: keys are not the builder's.
 
-use crate::{AssembledImage, Builder, Result};
+use crate::{AssembledImage, Builder, Kept, Linked, Result};
 use anneal_attest::{
     BUILD_TYPE_IMAGE, BuildDefinition, BuildMetadata, Builder as BuilderId, ExternalParameters, FileChecksums,
     Predicate, Provenance, ResourceDescriptor, RunDetails, SbomFile, SbomInput, SbomPackage, SbomSource, Statement,
@@ -10,7 +10,7 @@ use anneal_checks::{Finding, Outcome, Severity};
 use anneal_content::{
     BlobDigest, BlobSource as _, CatalogDigest, Entry, EntryKind, PackageName, TreePath, canonical_json, list,
 };
-use anneal_plan::Derived;
+use anneal_plan::{CutOff, Derived};
 use anneal_recipe::{Catalog, Needs, PackageRecipe, Place};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,6 +51,8 @@ pub struct Statements {
     pub build_root: BlobDigest,
 }
 
+/// The internal parameter that names the packages whose builds were keyed by content alone.
+pub const CUT_OFF_WITHDRAWN: &str = "cutOffWithdrawn";
 /// The largest licence file.
 const LICENSE_BYTES_MAX: u64 = 1 << 20;
 
@@ -193,8 +195,13 @@ impl Builder {
         }
         let (mut logs, mut started, mut unenforced) = (Vec::new(), None, BTreeSet::new());
         let names: Vec<PackageName> = image.packages.keys().cloned().collect();
-        for id in derived.closure_of(&names) {
+        let closure = derived.closure_of(&names);
+        let kept = self.kept(derived, &closure, &self.recorded(derived)?)?;
+        dependencies.extend(kept.iter().flat_map(really_built_with));
+        let mut withdrawn = BTreeSet::new();
+        for id in closure {
             let Some(derivation) = derived.derivations.get(&id) else { continue };
+            withdrawn.extend((derivation.cut_off == CutOff::Content).then(|| derivation.name.clone()));
             let recipe = catalog.package(&derivation.name)?;
             for source in &recipe.selected().sources {
                 let mut resource = ResourceDescriptor::blob(source.file.to_string(), &source.sha256);
@@ -219,6 +226,8 @@ impl Builder {
             ("sandboxProfile".to_owned(), json!(crate::SANDBOX_PROFILE)),
             ("layerWriter".to_owned(), json!(anneal_oci::LAYER_WRITER)),
             ("limitsNotEnforced".to_owned(), json!(unenforced)),
+            ("kept".to_owned(), kept.iter().map(kept_build).collect()),
+            (CUT_OFF_WITHDRAWN.to_owned(), json!(withdrawn)),
         ]);
         Ok(Provenance {
             build_definition: BuildDefinition {
@@ -247,6 +256,31 @@ impl Builder {
             },
         })
     }
+}
+
+/// The trees of the libraries that a kept build was really built with.
+fn really_built_with(kept: &Kept) -> Vec<ResourceDescriptor> {
+    let mut trees = Vec::new();
+    for (library, linked) in &kept.linked {
+        for (output, tree) in &linked.built_with {
+            let name = format!("tree of {library}:{output} that {} {} was built with", kept.package, kept.version);
+            trees.push(ResourceDescriptor::blob(name, &BlobDigest::from_bytes(*tree.as_bytes())));
+        }
+    }
+    trees
+}
+
+/// A kept build among the internal parameters: the libraries that it was built with, and those that it stands for now.
+fn kept_build(kept: &Kept) -> serde_json::Value {
+    let linked: BTreeMap<_, _> = kept
+        .linked
+        .iter()
+        .map(|(library, linked)| {
+            let Linked { interface, built_with, now } = linked;
+            (library.to_string(), json!({ "interface": interface, "builtWith": built_with, "now": now }))
+        })
+        .collect();
+    json!({ "package": kept.package, "version": kept.version, "derivation": kept.derivation, "linked": linked })
 }
 
 fn sbom_source(source: &anneal_recipe::Source) -> SbomSource {

@@ -1,14 +1,18 @@
 //! Filling in what the verification suite looks at, and asking it.
 
-use crate::{AssembledImage, Builder, Error, ImageRun, Phase, Ran, Realised, Result, realise::interval, run_image};
+use crate::{
+    AssembledImage, Builder, Error, ImageRun, Phase, Ran, Realised, Result, keep::inputs_of, realise::interval,
+    run_image, staging::proves,
+};
 use anneal_checks::{
     Finding, Image, JudgedAdvisory, Package, PlannedChange, Platform, Policy, Previous, PreviousImage, PreviousPackage,
     Role, Run, RunFacts, Scope, Subject, Tests, Trial, Verdict, VersionChange, Waiver, judge, run,
 };
 use anneal_content::{
-    ActionResult, BlobDigest, BlobSource as _, DerivationId, PackageName, TreeDigest, TreePath, Version, list,
+    ActionDigest, ActionResult, BlobDigest, BlobSource as _, DerivationId, PackageName, TreeDigest, TreePath, Version,
+    list,
 };
-use anneal_plan::{Derived, Inputs};
+use anneal_plan::{Action, Derived, Inputs};
 use anneal_recipe::{Catalog, Expectation, ImageRecipe};
 use anneal_sandbox::{Confinement, Ended, Outcome};
 use std::{
@@ -64,12 +68,11 @@ impl Builder {
         let sbom_digest = self.store.put_blob(&sbom)?;
         let own = self.own_entries(recipe)?;
         let (run_facts, mut ran) = self.run_check(recipe, image)?;
-        let outputs = |name: &PackageName| Some((name.clone(), built.get(derived.ids.get(name)?)?.outputs.clone()));
-        let all: Inputs = derived.ids.keys().filter_map(outputs).collect();
+        let all = inputs_of(derived, built);
         ran.extend(self.forgotten_tests(catalog, image, &all)?);
         let subject = Subject {
             platform: Platform { os: "linux".into(), architecture: "amd64".into() },
-            packages: self.package_facts(catalog, image, built, &all)?,
+            packages: self.package_facts(catalog, derived, image, built, &all)?,
             image: Some(Image {
                 name: image.name.clone(),
                 manifest: self.small_blob(&image.manifest)?,
@@ -97,6 +100,7 @@ impl Builder {
     fn package_facts(
         &self,
         catalog: &Catalog,
+        derived: &Derived,
         image: &AssembledImage,
         built: &BTreeMap<DerivationId, Realised>,
         all: &Inputs,
@@ -105,7 +109,7 @@ impl Builder {
         for (name, (version, id, tree)) in &image.packages {
             let recipe = catalog.package(name)?;
             let realised = built.get(id).ok_or_else(|| Error::Missing { what: format!("the build of {name}") })?;
-            let (results, trials) = self.results_and_trials(&realised.action)?;
+            let (results, trials) = self.results_of(derived, id, &realised.action, all)?;
             let trial = |result: ActionResult| Trial { varied: result.variation, outputs: result.outputs };
             packages.push(Package {
                 name: name.clone(),
@@ -120,6 +124,27 @@ impl Builder {
             });
         }
         Ok(packages)
+    }
+
+    /// The results of a build with its repetitions, and of its trials; of a kept build those of its proof, too.
+    fn results_of(
+        &self,
+        derived: &Derived,
+        id: &DerivationId,
+        action: &ActionDigest,
+        all: &Inputs,
+    ) -> Result<(Vec<ActionResult>, Vec<ActionResult>)> {
+        let Some(plain) = self.plain_result(action)? else { return Ok((Vec::new(), Vec::new())) };
+        let (results, mut trials) = self.results_and_trials(action, &plain)?;
+        if let Some(derivation) = derived.derivations.get(id)
+            && let Ok(mounted) = derivation.mounts(all)
+            && plain.built_with != mounted
+        {
+            let proof = Action::by_content(derivation, &mounted).digest()?;
+            let proved = self.results(&proof)?.into_iter().filter(|r| !r.variation.is_empty() && !proves(r));
+            trials.extend(proved);
+        }
+        Ok((results, trials))
     }
 
     /// Runs the tests that nothing is known of any more: what they said goes with a catalogue that is no longer active,

@@ -93,7 +93,7 @@ impl Builder {
             Board { todo: Vec::new(), running: BTreeSet::new(), built: BTreeMap::new(), failed: BTreeSet::new() };
         for step in &plan.steps {
             match step {
-                Step::Reuse { package, derivation, .. } => {
+                Step::Reuse { package, derivation, .. } | Step::Keep { package, derivation, .. } => {
                     let realised = self.realised_one(derivation)?;
                     let realised =
                         realised.ok_or_else(|| Error::Missing { what: format!("the build of {package}") })?;

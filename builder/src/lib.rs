@@ -8,6 +8,7 @@
 //!    action key → cached? ──▶ result
 //!    sources from the archive, else fetched by digest
 //!    build and proof build side by side in sandboxes → outputs → trees → action cache
+//! Builder::prove_kept(package) ── built with its libraries as they are now ──▶ the same, or not kept any more
 //! Builder::try_varied(package) ── built again in other surroundings ──▶ the same, or why not
 //! Builder::assemble(image) ──▶ layers, config, manifest, index
 //! Builder::examine(image)  ──▶ findings, verdict
@@ -23,6 +24,7 @@ mod evidence;
 mod examine;
 mod execute;
 mod failing_step;
+mod keep;
 mod layout;
 mod progress;
 mod realise;
@@ -40,9 +42,10 @@ pub use build_root::BuildRoot;
 pub use builder::{Builder, BuilderConfig, Realised, ResultKeys};
 pub use changes::{FileChange, ImageDiff, PackageChange, Side, image_diff};
 pub use error::{Error, Result};
-pub use evidence::{EvidenceInput, Statements};
+pub use evidence::{CUT_OFF_WITHDRAWN, EvidenceInput, Statements};
 pub use examine::{Examination, ExamineInput, PreviousRelease};
 pub use execute::{Executed, StepFailure};
+pub use keep::{Kept, KeptProof, Linked};
 pub use layout::{LayoutImage, read_layout, unpack_layers, write_layout};
 pub use progress::{Phase, Progress, Ran};
 pub use retain::{RECORDS, source_roots};

@@ -15,6 +15,8 @@ pub enum Phase {
     Test,
     /// A build once more in other surroundings, to see whether they show in the result.
     Trial,
+    /// A build with the libraries as they are now, in place of which one with others was kept.
+    Kept,
 }
 
 /// An interval in which a build's or a test's own process ran, exec to exit, milliseconds since 1970.

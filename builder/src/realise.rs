@@ -6,8 +6,10 @@
 
 use crate::{
     Builder, Error, Phase, Progress, Ran, Realised, Result,
+    builder::repeated,
     error::io,
     failing_step::FailingStep,
+    keep::Resolved,
     script,
     staging::{Allowance, Stage, Surroundings, proves},
 };
@@ -45,6 +47,7 @@ pub(crate) struct Run {
 pub(crate) struct Task<'a> {
     pub(crate) recipe: &'a PackageRecipe,
     pub(crate) action: &'a Action,
+    pub(crate) mounted: &'a Inputs,
     pub(crate) sources: PathBuf,
     pub(crate) sysroot: Vec<PathBuf>,
 }
@@ -59,43 +62,36 @@ impl Builder {
         inputs: &Inputs,
         on: &(dyn Fn(Progress) + Sync),
     ) -> Result<Made> {
-        let action = Action::resolve(derivation, inputs)?;
-        let key = action.digest()?;
-        let known = self.whole_results(&key)?;
-        let missing: Vec<Phase> = [Phase::Build, Phase::Proof]
-            .into_iter()
-            .filter(|phase| {
-                let is_it = |r: &ActionResult| if *phase == Phase::Build { r.variation.is_empty() } else { proves(r) };
-                !known.iter().any(is_it)
-            })
-            .collect();
+        let resolved = self.resolve(derivation, inputs)?;
+        let key = resolved.action.digest()?;
+        let missing = missing_phases(&self.whole_results(&key)?, &resolved.mounted);
         let mut ran = Vec::new();
         if !missing.is_empty() {
             for source in &recipe.selected().sources {
                 self.archive(recipe.name.as_str(), source, on)?;
             }
-            ran = self.run_all(recipe, &action, &key, &missing, on)?;
+            ran = self.run_all(recipe, &resolved, &key, &missing, on)?;
         }
-        let results = self.results(&key)?;
-        let plain = results.iter().find(|r| r.variation.is_empty());
+        let plain = self.plain_result(&key)?;
         let plain = plain.ok_or_else(|| Error::Missing { what: format!("the result of {}", recipe.name) })?;
-        let reproducible = results.iter().all(|r| r.outputs == plain.outputs);
+        let (results, trials) = self.results_and_trials(&key, &plain)?;
+        let reproducible = results.iter().chain(&trials).all(|r| r.outputs == plain.outputs);
         self.remember(id, &key)?;
         let (package, version) = (recipe.name.clone(), recipe.version().clone());
         on(Progress::Built { package, version, cached: missing.is_empty(), reproducible, ran: ran.clone() });
-        let realised = Realised { action: key, outputs: plain.outputs.clone() };
+        let realised = Realised { action: key, outputs: plain.outputs };
         Ok(Made { realised, cached: missing.is_empty(), ran })
     }
 
     fn run_all(
         &self,
         recipe: &PackageRecipe,
-        action: &Action,
+        resolved: &Resolved,
         key: &ActionDigest,
         phases: &[Phase],
         on: &(dyn Fn(Progress) + Sync),
     ) -> Result<Vec<Ran>> {
-        let task = self.task(recipe, action)?;
+        let task = self.task(recipe, &resolved.action, &resolved.mounted)?;
         let cancel = self.cancel.child();
         let results: Vec<Result<Run>> = std::thread::scope(|scope| {
             let start = |phase: Phase| {
@@ -132,9 +128,14 @@ impl Builder {
     }
 
     /// The inputs of an action as directories.
-    pub(crate) fn task<'a>(&self, recipe: &'a PackageRecipe, action: &'a Action) -> Result<Task<'a>> {
-        let (sources, sysroot) = (self.source_dir(&action.sources)?, self.sysroot_dirs(&action.sysroot)?);
-        Ok(Task { recipe, action, sources, sysroot })
+    pub(crate) fn task<'a>(
+        &self,
+        recipe: &'a PackageRecipe,
+        action: &'a Action,
+        mounted: &'a Inputs,
+    ) -> Result<Task<'a>> {
+        let (sources, sysroot) = (self.source_dir(&action.sources)?, self.sysroot_dirs(mounted)?);
+        Ok(Task { recipe, action, mounted, sources, sysroot })
     }
 
     /// One run, with its outputs beneath `work_dir` until they are in the store.
@@ -146,7 +147,7 @@ impl Builder {
         cancel: &CancelToken,
         on: &(dyn Fn(Progress) + Sync),
     ) -> Result<Run> {
-        let Task { recipe, action, sources, sysroot } = task;
+        let Task { recipe, action, mounted, sources, sysroot } = task;
         let place = WorkPlace::new(work_dir)?;
         let phase = surroundings.phase;
         // A trial may have fewer processors than the recipe asks for.
@@ -191,9 +192,26 @@ impl Builder {
             payload_ms: (outcome.exit_ns.saturating_sub(outcome.exec_ns)) / 1_000_000,
             limits_not_enforced: outcome.limits_not_enforced.clone(),
             variation: surroundings.differences(),
+            built_with: (*mounted).clone(),
         };
         Ok(Run { result, outcome })
     }
+}
+
+/// What must run before an action has a result that may be used: a build and its repetition, with the same inputs.
+fn missing_phases(known: &[ActionResult], mounted: &Inputs) -> Vec<Phase> {
+    if repeated(known).is_some() {
+        return Vec::new();
+    }
+    let has = |is_it: &dyn Fn(&ActionResult) -> bool| known.iter().any(|r| is_it(r) && r.built_with == *mounted);
+    let mut missing = Vec::new();
+    if !has(&|result| result.variation.is_empty()) {
+        missing.push(Phase::Build);
+    }
+    if !has(&proves) {
+        missing.push(Phase::Proof);
+    }
+    missing
 }
 
 /// The most that one package may be.

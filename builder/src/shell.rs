@@ -8,12 +8,13 @@
 use crate::{
     Builder, Error, Progress, Result,
     error::io,
+    keep::Resolved,
     realise::WorkPlace,
     script,
     staging::{Allowance, Stage},
 };
 use anneal_content::PackageName;
-use anneal_plan::{Action, Derived, Inputs};
+use anneal_plan::{Derived, Inputs};
 use anneal_recipe::Catalog;
 use anneal_sandbox::{Mount, MountSource, Outcome, Variation};
 use nix::sys::stat::Mode;
@@ -72,14 +73,14 @@ impl Builder {
         on: &(dyn Fn(Progress) + Sync),
     ) -> Result<Outcome> {
         let recipe = catalog.package(shell.package)?;
-        let action = self.action_for_shell(derived, shell.package)?;
+        let Resolved { action, mounted } = self.action_for_shell(derived, shell.package)?;
         if self.store.mode() == anneal_store::OpenMode::ReadWrite {
             self.root.ensure(self, on)?;
             for source in &recipe.selected().sources {
                 self.archive(recipe.name.as_str(), source, on)?;
             }
         }
-        let (sources, sysroot) = (self.source_dir(&action.sources)?, self.sysroot_dirs(&action.sysroot)?);
+        let (sources, sysroot) = (self.source_dir(&action.sources)?, self.sysroot_dirs(&mounted)?);
         let place = WorkPlace::new(shell.work_dir)?;
         let stage = Stage {
             sources: &sources,
@@ -106,7 +107,7 @@ impl Builder {
     }
 
     /// The action of a package whose inputs were built.
-    fn action_for_shell(&self, derived: &Derived, package: &PackageName) -> Result<Action> {
+    fn action_for_shell(&self, derived: &Derived, package: &PackageName) -> Result<Resolved> {
         let missing = |what: String| Error::Missing { what };
         let id = derived.ids.get(package).ok_or_else(|| missing(format!("the derivation of {package}")))?;
         let task = derived.derivations.get(id).ok_or_else(|| missing(format!("derivation {id}")))?;
@@ -116,7 +117,7 @@ impl Builder {
             let built = built.ok_or_else(|| Error::NotBuilt { package: package.clone(), needs: input.clone() })?;
             inputs.insert(input.clone(), built.outputs);
         }
-        Ok(Action::resolve(task, &inputs)?)
+        self.resolve(task, &inputs)
     }
 }
 

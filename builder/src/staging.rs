@@ -56,7 +56,7 @@ impl Surroundings {
 
     /// In what they differ, in words, as a result says it; nothing for the build itself.
     pub(crate) fn differences(&self) -> Vec<String> {
-        if matches!(self.phase, Phase::Build | Phase::Test) {
+        if matches!(self.phase, Phase::Build | Phase::Test | Phase::Kept) {
             return Vec::new();
         }
         // Whatever else is the same, it is another process at another time.

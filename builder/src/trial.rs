@@ -17,6 +17,7 @@ pub use compare::{Change, ChangedBytes, Place, PlaceChange};
 
 use crate::{
     Builder, Error, Phase, Progress, Ran, Result,
+    keep::Resolved,
     realise::{Task, interval},
     staging::{Surroundings, proves},
 };
@@ -117,17 +118,23 @@ impl Builder {
         varied: &Variation,
         on: &(dyn Fn(Progress) + Sync),
     ) -> Result<TrialReport> {
-        let action = Action::resolve(derivation, inputs)?;
-        let key = action.digest()?;
+        let Resolved { mut action, mounted } = self.resolve(derivation, inputs)?;
         let missing = || Error::Missing { what: format!("the build of {}", recipe.name) };
-        let plain = self.plain_result(&key)?.ok_or_else(missing)?;
+        let mut plain = self.plain_result(&action.digest()?)?.ok_or_else(missing)?;
         self.root.ensure(self, on)?;
         for source in &recipe.selected().sources {
             self.archive(recipe.name.as_str(), source, on)?;
         }
+        let mut ran = Vec::new();
+        if plain.built_with != mounted {
+            // A kept build: what it is compared with must have been built with the same.
+            action = Action::by_content(derivation, &mounted);
+            plain = self.plain_build(recipe, &action, &mounted, (&self.cancel.child(), on), &mut ran)?;
+        }
+        let key = action.digest()?;
         let memory = memory_beside(&self.config.work_dir);
-        let task = self.task(recipe, &action)?;
-        let mut trials = Trials { builder: self, task, key, on, ran: Vec::new(), memory };
+        let task = self.task(recipe, &action, &mounted)?;
+        let mut trials = Trials { builder: self, task, key, on, ran, memory };
         let causes = trials.search(&plain, varied)?;
         let mut not_varied: Vec<String> = NEVER_VARIED.iter().map(|&what| what.to_owned()).collect();
         if trials.memory.is_none() && in_memory(varied) {
@@ -152,9 +159,15 @@ impl Builder {
         if is_own(&dir) { Ok(anneal_sandbox::remove_tree(&dir)?) } else { Ok(()) }
     }
 
-    /// An action's results: those of the build and of the repetitions that go with it, and those of trials.
-    pub(crate) fn results_and_trials(&self, key: &ActionDigest) -> Result<(Vec<ActionResult>, Vec<ActionResult>)> {
+    /// An action's results that were built with the same as one of them: those of the build and of the repetitions that go
+    /// with it, and those of trials.
+    pub(crate) fn results_and_trials(
+        &self,
+        key: &ActionDigest,
+        plain: &ActionResult,
+    ) -> Result<(Vec<ActionResult>, Vec<ActionResult>)> {
         let mut results = self.results(key)?;
+        results.retain(|result| result.built_with == plain.built_with);
         results.sort_by_key(|result| !result.variation.is_empty());
         Ok(results.into_iter().partition(|result| result.variation.is_empty() || proves(result)))
     }
@@ -204,7 +217,7 @@ impl Trials<'_> {
 
     /// The same once more is no news.
     fn record(&self, result: &ActionResult) -> Result<()> {
-        let (_, trials) = self.builder.results_and_trials(&self.key)?;
+        let (_, trials) = self.builder.results_and_trials(&self.key, result)?;
         let known = |known: &ActionResult| known.variation == result.variation && known.outputs == result.outputs;
         if trials.len() >= TRIALS_KEPT || trials.iter().any(known) {
             return Ok(());

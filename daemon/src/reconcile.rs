@@ -2,10 +2,12 @@
 //!
 //! Level-triggered: a task is read off the state each time, so a crash between an effect and its event repeats the
 //! effect (which is idempotent), and a lost wake-up costs at most one period. Building runs beside the loop, so that
-//! approvals and advisories don't wait for a compiler.
+//! approvals and advisories don't wait for a compiler; so does the proof of a kept build, while nothing else is built.
 
 use crate::{error::Result, service::Service, service::now_ms, tasks};
+use anneal_content::DerivationId;
 use anneal_ledger::{Task, next_tasks};
+use anneal_sandbox::CancelToken;
 use std::{
     collections::BTreeMap,
     sync::Arc,
@@ -35,28 +37,56 @@ impl Held {
     }
 }
 
+/// A proof of a kept build beside the loop: nobody waits for it, so it gives way to whatever is to be built.
+struct Proving {
+    task: Task,
+    cancel: CancelToken,
+    thread: JoinHandle<Result<()>>,
+}
+
+impl Proving {
+    fn begin(service: &Arc<Service>, task: &Task, derivation: DerivationId) -> Self {
+        let (worker, cancel) = (service.clone(), service.cancel.child());
+        let token = cancel.clone();
+        let thread = std::thread::spawn(move || tasks::prove_kept(&worker, &derivation, &token));
+        Self { task: task.clone(), cancel, thread }
+    }
+}
+
 /// Runs until the service drains; what was being built is then finished or, after the drain time, cancelled.
 pub(crate) fn reconcile(service: &Arc<Service>) {
     let mut feed = tasks::Feed::default();
     let mut held = Held::default();
     let mut building: Option<(Task, JoinHandle<Result<()>>)> = None;
+    let mut proving: Option<Proving> = None;
     while !service.is_draining() {
         feed.poll(service);
         if building.as_ref().is_some_and(|(_, thread)| thread.is_finished())
             && let Some((task, thread)) = building.take()
         {
-            let result =
-                thread.join().unwrap_or_else(|_| Err(crate::error::Error::Internal("a builder panicked".into())));
-            settle(service, &mut held, &task, result);
+            settle(service, &mut held, &task, joined(thread));
+        }
+        if proving.as_ref().is_some_and(|proving| proving.thread.is_finished())
+            && let Some(Proving { task, thread, .. }) = proving.take()
+        {
+            settle(service, &mut held, &task, joined(thread));
         }
         let due = service.with_state(|state| next_tasks(state, &service.wanted(), now_ms()));
         let mut idle = true;
         for task in due.into_iter().filter(|task| !held.holds(task)) {
             if let Task::Build(images) = &task {
-                if building.is_none() {
+                if let Some(proving) = &proving {
+                    proving.cancel.cancel();
+                } else if building.is_none() {
                     let (worker, images) = (service.clone(), images.clone());
                     let thread = std::thread::spawn(move || tasks::build(&worker, &images));
                     building = Some((task, thread));
+                }
+                continue;
+            }
+            if let Task::ProveKept { derivation, .. } = &task {
+                if building.is_none() && proving.is_none() {
+                    proving = Some(Proving::begin(service, &task, *derivation));
                 }
                 continue;
             }
@@ -66,7 +96,9 @@ pub(crate) fn reconcile(service: &Arc<Service>) {
             idle = false;
             break;
         }
-        if building.is_none() {
+        if let Some(proving) = proving.as_ref().filter(|_| service.again.is_asked()) {
+            proving.cancel.cancel();
+        } else if building.is_none() {
             let images = service.again.take();
             if !images.is_empty() {
                 let (worker, task) = (service.clone(), Task::Build(images.clone()));
@@ -77,9 +109,17 @@ pub(crate) fn reconcile(service: &Arc<Service>) {
             service.wait(PERIOD);
         }
     }
+    if let Some(proving) = proving {
+        proving.cancel.cancel();
+        ended(proving.thread);
+    }
     if let Some((_, thread)) = building {
         finish(service, thread);
     }
+}
+
+fn joined(thread: JoinHandle<Result<()>>) -> Result<()> {
+    thread.join().unwrap_or_else(|_| Err(crate::error::Error::Internal("a builder panicked".into())))
 }
 
 fn settle(service: &Arc<Service>, held: &mut Held, task: &Task, result: Result<()>) {
@@ -90,20 +130,26 @@ fn settle(service: &Arc<Service>, held: &mut Held, task: &Task, result: Result<(
 }
 
 fn finish(service: &Arc<Service>, thread: JoinHandle<Result<()>>) {
-    let wait = |patience: Duration| {
-        let until = Instant::now() + patience;
-        while !thread.is_finished() && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    };
-    wait(Duration::from_secs(service.settings.drain_seconds));
+    wait(&thread, Duration::from_secs(service.settings.drain_seconds));
     service.cancel.cancel();
-    wait(CANCEL_PATIENCE);
+    ended(thread);
+}
+
+/// Waits for a build that was cancelled.
+fn ended(thread: JoinHandle<Result<()>>) {
+    wait(&thread, CANCEL_PATIENCE);
     if !thread.is_finished() {
         tracing::warn!("a build does not hear that it was cancelled; the process ends without it");
         return;
     }
     if let Ok(Err(error)) = thread.join() {
         tracing::info!("the build was stopped: {}", error.chain());
+    }
+}
+
+fn wait(thread: &JoinHandle<Result<()>>, patience: Duration) {
+    let until = Instant::now() + patience;
+    while !thread.is_finished() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(50));
     }
 }

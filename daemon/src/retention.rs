@@ -358,7 +358,7 @@ impl Directory {
             None => None,
             Some((_, blob)) => {
                 let catalog = Catalog::from_json(&self.store.read_blob(blob, u64::MAX)?)?;
-                let derived = derive(&catalog, &self.builder.toolchain())?;
+                let derived = derive(&catalog, &self.builder.toolchain(state.withdrawn_packages()))?;
                 Some((Arc::new(catalog), Arc::new(derived)))
             }
         };

@@ -18,7 +18,7 @@ use anneal_builder::Builder;
 use anneal_content::{BlobDigest, BlobSource as _, ImageName, PackageName, Version};
 use anneal_index::Index;
 use anneal_ledger::{Event, Record, RevisionCause, State, Wanted, WantedImage};
-use anneal_plan::{Before, Derived, derive_after};
+use anneal_plan::{Before, Derived, Toolchain, derive_after};
 use anneal_recipe::Catalog;
 use anneal_registry::Served;
 use anneal_sandbox::CancelToken;
@@ -37,6 +37,8 @@ use tokio::sync::watch;
 #[derive(Debug, Clone)]
 pub(crate) struct Active {
     pub(crate) catalog: Arc<Catalog>,
+    /// With what it is derived.
+    pub(crate) toolchain: Arc<Toolchain>,
     pub(crate) derived: Arc<Derived>,
     pub(crate) wanted: Arc<Wanted>,
 }
@@ -213,6 +215,19 @@ impl Service {
         self.announce_catalog(RevisionCause::Files)
     }
 
+    /// Records that a package reads more than the interface of what it links, and derives the active catalogue anew: the
+    /// package, and what is built with it, are other builds from now on.
+    pub(crate) fn withdraw_cut_off(&self, withdrawn: Event) -> Result<()> {
+        let _changing = self.changing();
+        self.record(withdrawn)?;
+        let last = self.active();
+        let toolchain = self.builder.toolchain(self.with_state(State::withdrawn_packages));
+        let active = Active::of(Catalog::clone(&last.catalog), toolchain, Some(&last))?;
+        *self.active.lock().unwrap_or_else(PoisonError::into_inner) = active;
+        self.wake();
+        Ok(())
+    }
+
     /// Held by whoever changes the catalogue, from reading the old one on.
     pub(crate) fn changing(&self) -> MutexGuard<'_, ()> {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
@@ -381,21 +396,21 @@ fn policy_digest(catalog: &Catalog, image: &ImageName) -> Result<BlobDigest> {
 }
 
 fn activate(base: &Catalog, state: &State, builder: &Builder, last: Option<&Active>) -> Result<Active> {
-    let (catalog, toolchain) = (at_chosen_releases(base, state)?, builder.toolchain());
-    let before = last.map(|it| Before { catalog: &it.catalog, toolchain: &toolchain, derived: &it.derived });
-    let derived = derive_after(before, &catalog, &toolchain)?;
-    Active::of(catalog, derived)
+    Active::of(at_chosen_releases(base, state)?, builder.toolchain(state.withdrawn_packages()), last)
 }
 
 impl Active {
-    /// A catalogue with what follows from it.
-    pub(crate) fn of(catalog: Catalog, derived: Derived) -> Result<Self> {
+    /// A catalogue with what follows from it; what is as it was in the last one is taken over.
+    pub(crate) fn of(catalog: Catalog, toolchain: Toolchain, last: Option<&Self>) -> Result<Self> {
+        let before = last.map(|it| Before { catalog: &it.catalog, toolchain: &it.toolchain, derived: &it.derived });
+        let derived = derive_after(before, &catalog, &toolchain)?;
         let mut wanted = Wanted::default();
         for (name, need) in &derived.images {
             let (key, derivations) = (need.key, need.derivations.clone());
             let policy = policy_digest(&catalog, name)?;
             wanted.images.insert(name.clone(), WantedImage { key, derivations, policy });
         }
-        Ok(Self { catalog: Arc::new(catalog), derived: Arc::new(derived), wanted: Arc::new(wanted) })
+        let (catalog, toolchain, derived) = (Arc::new(catalog), Arc::new(toolchain), Arc::new(derived));
+        Ok(Self { catalog, toolchain, derived, wanted: Arc::new(wanted) })
     }
 }

@@ -65,6 +65,7 @@ mod tests {
             payload_ms: 2,
             limits_not_enforced: Vec::new(),
             variation: Vec::new(),
+            built_with: BTreeMap::new(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a build gave: the record that the action cache keeps, append-only, per action.
 
-use crate::{ActionDigest, BlobDigest, Error, OutputName, Result, TreeDigest, canonical_json};
+use crate::{ActionDigest, BlobDigest, Error, OutputName, PackageName, Result, TreeDigest, canonical_json};
 use std::collections::BTreeMap;
 
 /// The result of running an action once.
@@ -23,6 +23,9 @@ pub struct ActionResult {
     pub limits_not_enforced: Vec<String>,
     /// What was varied on purpose; empty for the build itself, and such a result alone is ever reused.
     pub variation: Vec<String>,
+    /// What it was really built with: every output that was mounted. The action may name only what it sees of a library.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub built_with: BTreeMap<PackageName, BTreeMap<OutputName, TreeDigest>>,
 }
 
 /// A result as the action cache keeps it: the exact bytes that were signed, by which key, and the signature.

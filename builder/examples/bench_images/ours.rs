@@ -10,7 +10,12 @@ use anneal_recipe::Catalog;
 use anneal_sandbox::CancelToken;
 use anneal_store::{IngestRules, OpenMode, Store};
 use std::{
-    collections::BTreeMap, fmt::Write as _, fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command,
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::Command,
 };
 
 /// How many packages the files are.
@@ -79,7 +84,7 @@ pub(crate) fn assemble(state: &Path, image: &str, round: &str) -> Result<()> {
     };
     let fetcher = Fetcher::new(FetchConfig::from_environment());
     let builder = Builder::new(store, fetcher, root, config, ResultKeys::default(), CancelToken::new())?;
-    let derived = derive(&catalog, &builder.toolchain())?;
+    let derived = derive(&catalog, &builder.toolchain(BTreeSet::new()))?;
     let mut built = BTreeMap::new();
     for (name, id) in &derived.ids {
         let tree = builder.store().record(TREES, name.as_str())?.ok_or("the store was not filled")?;

@@ -1,13 +1,45 @@
 //! A derivation with every input replaced by what it came out as: the key of the action cache.
+//!
+//! ```text
+//! an input that can run in the build, or that something which can runs with   by content
+//! an input of which that isn't known                                          by content
+//! any other: it only offers something to link                                 by interface
+//! ```
+//! What is named by interface may change its code without a new key. That nothing of it shows in the result is an assumption:
+//! whoever uses it proves it with the action by content, and where it fails, the derivation says [`CutOff::Content`].
 
-use crate::{Derivation, Error, SourceInput};
-use anneal_content::{ActionDigest, BlobDigest, OutputName, PackageName, TreeDigest, Version, canonical_json};
+use crate::{CutOff, Derivation, Error, SourceInput};
+use anneal_content::{
+    ActionDigest, BlobDigest, InterfaceDigest, OutputName, PackageName, TreeDigest, Version, canonical_json,
+};
 use anneal_recipe::{BuildPath, OutputRule};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Packages' outputs by name, as content.
 pub type Inputs = BTreeMap<PackageName, BTreeMap<OutputName, TreeDigest>>;
+
+/// What can be seen of the outputs that a build is given of a package.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Surface {
+    /// Their interface.
+    pub interface: InterfaceDigest,
+    /// Whether a file of them can run in the build.
+    pub has_executables: bool,
+}
+
+/// Packages' surfaces; one that isn't here isn't known.
+pub type Surfaces = BTreeMap<PackageName, Surface>;
+
+/// What an action names of a package.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Given {
+    /// Each output's tree.
+    Content(BTreeMap<OutputName, TreeDigest>),
+    /// What a dependent can see of all of them.
+    Interface(InterfaceDigest),
+}
 
 /// A build with all its inputs by content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,8 +54,8 @@ pub struct Action {
     pub rules: u32,
     /// Its sources.
     pub sources: Vec<SourceInput>,
-    /// What stands at `/sysroot`: every output that a build is given, by content.
-    pub sysroot: Inputs,
+    /// What stands at `/sysroot`.
+    pub sysroot: BTreeMap<PackageName, Given>,
     /// CPUs that the build is shown.
     pub cpus: u32,
     /// Where the steps begin.
@@ -40,14 +72,17 @@ pub struct Action {
     pub sandbox: u32,
 }
 
-impl Action {
-    /// Replaces the derivations that this one requires by their outputs.
-    pub fn resolve(derivation: &Derivation, built: &Inputs) -> Result<Self, Error> {
+impl Derivation {
+    /// What stands at `/sysroot`: of each input the outputs that the build is given, by content.
+    ///
+    /// # Errors
+    /// [`Error::Unresolved`] for an input that was not built, [`Error::NoOutput`] for an output that was asked for and isn't there.
+    pub fn mounts(&self, built: &Inputs) -> Result<Inputs, Error> {
         let mut sysroot = Inputs::new();
-        for (input, required) in &derivation.requires {
+        for (input, required) in &self.requires {
             let outputs = built
                 .get(input)
-                .ok_or_else(|| Error::Unresolved { package: derivation.name.clone(), input: input.clone() })?;
+                .ok_or_else(|| Error::Unresolved { package: self.name.clone(), input: input.clone() })?;
             let mut given = BTreeMap::new();
             for name in &required.outputs {
                 match outputs.get(name) {
@@ -56,7 +91,7 @@ impl Action {
                     None if *name == OutputName::out() || *name == OutputName::dev() => {}
                     None => {
                         return Err(Error::NoOutput {
-                            package: derivation.name.clone(),
+                            package: self.name.clone(),
                             input: input.clone(),
                             output: name.clone(),
                             found: outputs.keys().cloned().collect(),
@@ -66,14 +101,45 @@ impl Action {
             }
             sysroot.insert(input.clone(), given);
         }
+        Ok(sysroot)
+    }
+
+    /// The inputs that only offer something to link: nothing of them can run in the build.
+    fn linked_only(&self, surfaces: &Surfaces) -> BTreeSet<&PackageName> {
+        if self.cut_off == CutOff::Content {
+            return BTreeSet::new();
+        }
+        // What isn't known may run.
+        let may_run = |input: &&PackageName| surfaces.get(*input).is_none_or(|surface| surface.has_executables);
+        let mut loaded: BTreeSet<&PackageName> = self.requires.keys().filter(may_run).collect();
+        let mut todo: Vec<&PackageName> = loaded.iter().copied().collect();
+        while let Some(name) = todo.pop() {
+            for with in self.requires.get(name).into_iter().flat_map(|input| &input.runs_with) {
+                if loaded.insert(with) {
+                    todo.push(with);
+                }
+            }
+        }
+        self.requires.keys().filter(|input| !loaded.contains(input)).collect()
+    }
+}
+
+impl Action {
+    /// The action of a derivation to which this is mounted.
+    pub fn of(derivation: &Derivation, mounted: &Inputs, surfaces: &Surfaces) -> Self {
+        let linked = derivation.linked_only(surfaces);
+        let given = |name: &PackageName, outputs: &BTreeMap<OutputName, TreeDigest>| {
+            let surface = surfaces.get(name).filter(|_| linked.contains(name));
+            surface.map_or_else(|| Given::Content(outputs.clone()), |surface| Given::Interface(surface.interface))
+        };
         let d = derivation.clone();
-        Ok(Self {
+        Self {
             name: d.name,
             version: d.version,
             epoch: d.epoch,
             rules: d.rules,
             sources: d.sources,
-            sysroot,
+            sysroot: mounted.iter().map(|(name, outputs)| (name.clone(), given(name, outputs))).collect(),
             cpus: d.cpus,
             workdir: d.workdir,
             env: d.env,
@@ -81,7 +147,12 @@ impl Action {
             outputs: d.outputs,
             build_root: d.build_root,
             sandbox: d.sandbox,
-        })
+        }
+    }
+
+    /// The same with every input by content: what a build of it that is to be kept is proved with.
+    pub fn by_content(derivation: &Derivation, mounted: &Inputs) -> Self {
+        Self::of(derivation, mounted, &Surfaces::new())
     }
 
     /// The cache key: SHA-256 of the canonical JSON.

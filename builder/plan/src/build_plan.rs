@@ -18,7 +18,7 @@ pub enum Reason {
     },
     /// The same release, another recipe, build root or sandbox.
     Recipe,
-    /// Something it is built with is built anew; if that comes out identical, this is cut off.
+    /// Something it is built with is built anew; if that comes out identical, or shows it the same, this is cut off.
     Follows {
         /// What it follows.
         inputs: Vec<PackageName>,
@@ -37,6 +37,17 @@ pub enum Step {
         version: Version,
         /// Its derivation.
         derivation: DerivationId,
+    },
+    /// It was built with other libraries, of which it sees the same: its former result is used.
+    Keep {
+        /// The package.
+        package: PackageName,
+        /// Its version.
+        version: Version,
+        /// Its derivation.
+        derivation: DerivationId,
+        /// The libraries.
+        linked: BTreeSet<PackageName>,
     },
     /// It must be built.
     Build {
@@ -68,21 +79,28 @@ impl Step {
     /// The package.
     pub fn package(&self) -> &PackageName {
         match self {
-            Self::Reuse { package, .. } | Self::Build { package, .. } | Self::Blocked { package, .. } => package,
+            Self::Reuse { package, .. }
+            | Self::Keep { package, .. }
+            | Self::Build { package, .. }
+            | Self::Blocked { package, .. } => package,
         }
     }
     /// Its version.
     pub fn version(&self) -> &Version {
         match self {
-            Self::Reuse { version, .. } | Self::Build { version, .. } | Self::Blocked { version, .. } => version,
+            Self::Reuse { version, .. }
+            | Self::Keep { version, .. }
+            | Self::Build { version, .. }
+            | Self::Blocked { version, .. } => version,
         }
     }
     /// Its derivation.
     pub fn derivation(&self) -> DerivationId {
         match self {
-            Self::Reuse { derivation, .. } | Self::Build { derivation, .. } | Self::Blocked { derivation, .. } => {
-                *derivation
-            }
+            Self::Reuse { derivation, .. }
+            | Self::Keep { derivation, .. }
+            | Self::Build { derivation, .. }
+            | Self::Blocked { derivation, .. } => *derivation,
         }
     }
 }
@@ -109,6 +127,29 @@ pub struct BuildPlan {
     pub steps: Vec<Step>,
     /// The images of the goal, and those that are untouched.
     pub images: Vec<ImageStep>,
+}
+
+/// Builds that are kept, each with the libraries that it was not built with.
+pub type KeptBuilds = BTreeMap<DerivationId, BTreeSet<PackageName>>;
+
+impl BuildPlan {
+    /// The plan as it came out: what was kept in place of a build says so.
+    #[must_use]
+    pub fn with_kept(mut self, kept: &KeptBuilds) -> Self {
+        for step in &mut self.steps {
+            if let Some(linked) = kept.get(&step.derivation()) {
+                let (package, version) = (step.package().clone(), step.version().clone());
+                *step = Step::Keep { package, version, derivation: step.derivation(), linked: linked.clone() };
+            }
+        }
+        for image in &mut self.images {
+            let is_kept = |name: &PackageName| {
+                self.steps.iter().any(|step| matches!(step, Step::Keep { package, .. } if package == name))
+            };
+            image.rebuilt.retain(|name| !is_kept(name));
+        }
+        self
+    }
 }
 
 /// Plans the images `goal` of `new`.

@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-/// What every build has in common; a change of it re-keys everything.
+/// What builds are made with beside their recipes; a change of the first three re-keys everything.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Toolchain {
     /// The digest of the build root's lock.
@@ -20,6 +20,18 @@ pub struct Toolchain {
     pub sandbox: u32,
     /// The version of the layer writer: what packing does with the same files.
     pub layer_writer: String,
+    /// Packages that were seen to read more of what they link than its interface: each is keyed by content alone.
+    pub withdrawn: BTreeSet<PackageName>,
+}
+
+/// What stops a build from being repeated when something it is built with changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CutOff {
+    /// The same interface of what it only links, the same content of everything else.
+    Interface,
+    /// The same content of everything.
+    Content,
 }
 
 /// A source file of a build.
@@ -40,11 +52,13 @@ pub struct Input {
     pub derivation: DerivationId,
     /// The outputs that are mounted; no other can show in the result.
     pub outputs: BTreeSet<OutputName>,
+    /// What it needs to run, by its recipe: where it runs in the build, so does that. All of it stands beside it.
+    pub runs_with: BTreeSet<PackageName>,
 }
 
-/// What a build takes for granted beside its recipe: which outputs there are by default and which of them are mounted.
-/// A change of either is another number, and re-keys everything.
-const RULES: u32 = 2;
+/// What a build takes for granted beside its recipe: which outputs there are by default, which of them are mounted, and how
+/// an action names them. A change of any is another number, and re-keys everything.
+const RULES: u32 = 3;
 
 /// One build task whose inputs are named by other derivations.
 ///
@@ -63,6 +77,8 @@ pub struct Derivation {
     pub rules: u32,
     /// What stands at `/sysroot`, by derivation.
     pub requires: BTreeMap<PackageName, Input>,
+    /// How its action names them.
+    pub cut_off: CutOff,
     /// CPUs that the build is shown.
     pub cpus: u32,
     /// Where the steps begin, beneath `/build`.
@@ -87,6 +103,7 @@ impl Derivation {
             file: s.file.clone(),
             unpack: s.unpack.clone(),
         };
+        let is_withdrawn = toolchain.withdrawn.contains(&recipe.name);
         Self {
             name: recipe.name.clone(),
             version: recipe.version().clone(),
@@ -94,6 +111,7 @@ impl Derivation {
             sources: release.sources.iter().map(source).collect(),
             rules: RULES,
             requires,
+            cut_off: if is_withdrawn { CutOff::Content } else { CutOff::Interface },
             cpus: recipe.build.cpus,
             workdir: recipe.workdir(),
             env: recipe.build.env.clone(),
@@ -245,7 +263,8 @@ impl Derived {
             let id = self.ids.get(&input).copied();
             let id = id.ok_or_else(|| Error::Unresolved { package: name.clone(), input: input.clone() })?;
             let outputs = mounted_outputs(recipe, &input);
-            requires.insert(input, Input { derivation: id, outputs });
+            let runs_with = catalog.package(&input)?.runtime_requires.clone();
+            requires.insert(input, Input { derivation: id, outputs, runs_with });
         }
         let derivation = Derivation::of(recipe, requires, toolchain);
         Ok((derivation.id()?, Arc::new(derivation)))

@@ -24,6 +24,10 @@ impl fmt::Display for BuildPlan {
                 Step::Build { package, version, reason, .. } => writeln!(f, "build    {package} {version}: {reason}")?,
                 Step::Blocked { package, version, why, .. } => writeln!(f, "blocked  {package} {version}: {why}")?,
                 Step::Reuse { package, version, .. } => writeln!(f, "reuse    {package} {version}")?,
+                Step::Keep { package, version, linked, .. } => {
+                    let names: Vec<_> = linked.iter().map(ToString::to_string).collect();
+                    writeln!(f, "kept     {package} {version}: interface equal of {}", names.join(", "))?;
+                }
             }
         }
         for image in &self.images {

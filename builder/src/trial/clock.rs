@@ -69,6 +69,7 @@ mod tests {
             payload_ms: took_secs * 1000,
             limits_not_enforced: Vec::new(),
             variation: Vec::new(),
+            built_with: BTreeMap::new(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Whether an event may happen now: the promises that every new fact must keep.
 
-use crate::{CandidateId, CandidateStatus, Event, Image, Record, Refusal, State};
+use crate::{CandidateId, CandidateStatus, Event, Image, Kept, Record, Refusal, State};
 use anneal_content::BlobDigest;
 use std::collections::BTreeSet;
 
@@ -21,6 +21,9 @@ impl State {
                     return Err(Refusal::NotReady { manifest: *manifest, missing: "it was not checked" });
                 }
                 Ok(())
+            }
+            Event::PackageKept { .. } | Event::KeptProved { .. } | Event::CutOffWithdrawn { .. } => {
+                self.may_keep_or_prove(event)
             }
             Event::CandidateOpened { manifest, .. } => self.ready(manifest),
             Event::ApproverEnrolled { key_id, .. } => {
@@ -92,6 +95,9 @@ impl State {
             Some((true, ..)) if image.evidence.is_empty() => Err(missing("it has no signed evidence")),
             Some((true, ..)) if self.tried_since(image) => {
                 Err(missing("a package of it turned out not to be reproducible since it was checked"))
+            }
+            Some((true, ..)) if self.kept_in(image).any(Kept::is_refuted) => {
+                Err(missing("a build of it was kept and its proof came out otherwise: a newer candidate is on its way"))
             }
             Some((true, ..)) => self.fresh(image),
         }

@@ -47,6 +47,9 @@ impl State {
                 self.failures.remove(derivation);
                 Ok(())
             }
+            Event::PackageKept { .. } | Event::KeptProved { .. } | Event::CutOffWithdrawn { .. } => {
+                self.kept_or_proved(&record.event, at_ms)
+            }
             Event::BuildFailed { package, derivation, summary, log, retry_after_ms } => {
                 let failure = Failure {
                     package: package.clone(),
@@ -77,6 +80,7 @@ impl State {
                 if self.images.get(manifest).is_some_and(|known| known.collected_ms.is_some()) {
                     self.images.remove(manifest);
                 }
+                self.replace_refuted(manifest, packages);
                 let image = self.images.entry(*manifest).or_insert(fresh);
                 // The same bytes for another reason (a waiver, say): what refused them may not refuse them now.
                 if self.assembled.insert(*key, *manifest).is_none() && image.failed() {

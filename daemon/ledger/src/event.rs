@@ -1,6 +1,6 @@
 //! The events of the journal, as they are stored: one JSON object each, tagged by `event`.
 
-use crate::Withdrawal;
+use crate::{Linked, Withdrawal};
 use anneal_content::{
     ActionDigest, BlobDigest, CatalogDigest, DerivationId, ImageName, PackageName, Tag, TreeDigest, Version,
 };
@@ -226,6 +226,45 @@ pub enum Event {
         action: ActionDigest,
         /// Whether the action cache had it (early cut-off).
         cached: bool,
+        /// What ran for it.
+        payloads: Vec<Payload>,
+    },
+    /// A package was not built again, though libraries that it links came out otherwise: what it can see of them is the
+    /// same. Its former result is used, and a build with the libraries as they are now is to prove it.
+    PackageKept {
+        /// The package.
+        package: PackageName,
+        /// Its version.
+        version: Version,
+        /// The derivation.
+        derivation: DerivationId,
+        /// The action, of which the former result is used.
+        action: ActionDigest,
+        /// The libraries.
+        linked: BTreeMap<PackageName, Linked>,
+    },
+    /// A kept package was built with the libraries as they are now, and came out the same, bit for bit.
+    KeptProved {
+        /// The package.
+        package: PackageName,
+        /// The derivation.
+        derivation: DerivationId,
+        /// The action that was built, with every input by content.
+        action: ActionDigest,
+        /// What ran for it.
+        payloads: Vec<Payload>,
+    },
+    /// A kept package did not come out the same: it reads more of what it links than the interface. From now on no build of
+    /// it is kept unless all its inputs are the same, byte for byte.
+    CutOffWithdrawn {
+        /// The package.
+        package: PackageName,
+        /// The derivation that was kept.
+        derivation: DerivationId,
+        /// The action that was built, with every input by content.
+        action: ActionDigest,
+        /// What differed.
+        why: String,
         /// What ran for it.
         payloads: Vec<Payload>,
     },

@@ -10,6 +10,7 @@
 mod admit;
 mod apply;
 mod event;
+mod kept;
 mod refusal;
 mod retention;
 mod state;
@@ -20,6 +21,7 @@ pub use event::{
     CandidateId, CheckInputs, Decision, Event, EvidenceRef, Hit, HitKind, LayerRecord, PackageRecord, Payload,
     PayloadKind, Record, RevisionCause,
 };
+pub use kept::{Kept, KeptProof, Linked};
 pub use refusal::Refusal;
 pub use retention::{Form, Needed, Reference};
 pub use state::{Approver, Candidate, CandidateStatus, Case, CaseStatus, Failure, Image, Publication, State};

@@ -1,7 +1,7 @@
 //! Why an event cannot follow the ones before it.
 
 use crate::CandidateId;
-use anneal_content::BlobDigest;
+use anneal_content::{BlobDigest, DerivationId, PackageName};
 
 /// A promise that the event would break.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -94,6 +94,18 @@ pub enum Refusal {
     /// What is not served cannot be withdrawn.
     #[error("candidate {0} is not served: it was never published, or was withdrawn before")]
     NotServed(CandidateId),
+    /// A build is kept whose package was seen to read more than the interface of what it links.
+    #[error("{package} is not kept: the cut-off by interface is withdrawn for it, so it is built again")]
+    CutOffWithdrawn {
+        /// The package.
+        package: PackageName,
+    },
+    /// What a proof showed doesn't change.
+    #[error("the kept build of derivation {derivation} was compared with its proof before")]
+    Proved {
+        /// The derivation.
+        derivation: DerivationId,
+    },
     /// A publication without an approval.
     #[error("candidate {0} is not approved, so no tag moves")]
     NotApproved(CandidateId),

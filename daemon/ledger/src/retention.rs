@@ -81,6 +81,10 @@ impl Event {
                 let trees = packages.iter().map(|package| BlobDigest::from_bytes(*package.tree.as_bytes()));
                 [*manifest, *index].into_iter().chain(layers).chain(trees).collect()
             }
+            Self::PackageKept { linked, .. } => {
+                let trees = linked.values().flat_map(|linked| linked.built_with.values().chain(linked.now.values()));
+                trees.map(|tree| BlobDigest::from_bytes(*tree.as_bytes())).collect()
+            }
             _ => Vec::new(),
         }
     }

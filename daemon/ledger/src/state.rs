@@ -1,6 +1,6 @@
 //! The state that the events add up to.
 
-use crate::{CandidateId, CheckInputs, Decision, EvidenceRef, Hit, LayerRecord, PackageRecord, RevisionCause};
+use crate::{CandidateId, CheckInputs, Decision, EvidenceRef, Hit, Kept, LayerRecord, PackageRecord, RevisionCause};
 use anneal_content::{BlobDigest, CatalogDigest, DerivationId, ImageName, PackageName, Tag, Version};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +32,12 @@ pub struct State {
     /// does takes nothing back.
     #[serde(default)]
     pub irreproducible: BTreeMap<DerivationId, BTreeSet<String>>,
+    /// Derivations of which a former result with other libraries is used.
+    #[serde(default)]
+    pub kept: BTreeMap<DerivationId, Kept>,
+    /// Packages for which the cut-off by interface is withdrawn, each with the kept derivation that showed why.
+    #[serde(default)]
+    pub cut_off_withdrawn: BTreeMap<PackageName, DerivationId>,
     /// Every image ever assembled, by manifest digest.
     pub images: BTreeMap<BlobDigest, Image>,
     /// The manifest that a wanted image turned out to be.

@@ -1,7 +1,7 @@
 //! What must happen next, read off the state.
 
-use crate::{CandidateId, CandidateStatus, CaseStatus, State};
-use anneal_content::{BlobDigest, CatalogDigest, DerivationId, ImageName};
+use crate::{CandidateId, CandidateStatus, CaseStatus, KeptProof, State};
+use anneal_content::{BlobDigest, CatalogDigest, DerivationId, ImageName, PackageName};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the active catalog asks for, computed from it alone.
@@ -49,6 +49,13 @@ pub enum Task {
     Check(BlobDigest),
     /// Build and assemble these images of the active revision.
     Build(BTreeSet<ImageName>),
+    /// Build a kept package with its libraries as they are now, and compare. It gives way to every build that is needed.
+    ProveKept {
+        /// The package.
+        package: PackageName,
+        /// The derivation.
+        derivation: DerivationId,
+    },
 }
 
 /// Every task that the state asks for at this time, most urgent first.
@@ -82,6 +89,12 @@ pub fn next_tasks(state: &State, wanted: &Wanted, now_ms: u64) -> Vec<Task> {
     }
     if !build.is_empty() {
         tasks.push(Task::Build(build));
+    }
+    for (derivation, kept) in state.kept.iter().filter(|(_, kept)| kept.proof == KeptProof::Due) {
+        // What is built no more needs no proof.
+        if wanted.images.values().any(|image| image.derivations.contains(derivation)) {
+            tasks.push(Task::ProveKept { package: kept.package.clone(), derivation: *derivation });
+        }
     }
     tasks
 }

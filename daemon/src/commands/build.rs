@@ -261,6 +261,7 @@ pub(super) fn progress_text(progress: &Progress) -> String {
             Phase::Proof => format!("building {package} {version} once more, to prove that it is reproducible"),
             Phase::Test => format!("testing {package} {version}"),
             Phase::Trial => format!("building {package} {version} once more in other surroundings"),
+            Phase::Kept => format!("building {package} {version} once more, to prove that it could be kept"),
         },
         Progress::Built { package, version, cached: true, .. } => format!("{package} {version} was built before"),
         Progress::Built { package, version, reproducible, .. } => {

@@ -10,7 +10,7 @@ use crate::{
 use anneal_attest::{Approval, Decision, Role, SecretKey, Statement, Timestamp, sign_statement};
 use anneal_builder::{FileChange, ImageDiff};
 use anneal_checks::{Finding, Outcome};
-use anneal_ledger::{Candidate, CandidateId, Image, State};
+use anneal_ledger::{Candidate, CandidateId, Image, Kept, KeptProof, State};
 use clap::Subcommand;
 use serde_json::json;
 use std::{fmt::Write as _, path::PathBuf};
@@ -123,7 +123,7 @@ impl Shown {
     fn json(&self) -> Result<serde_json::Value> {
         Ok(json!({
             "candidate": self.candidate, "packages": self.image.packages, "layers": self.image.layers,
-            "diff": self.diff, "verdict": self.report.verdict, "evidence": self.image.evidence,
+            "kept": self.state.kept_in(&self.image).collect::<Vec<_>>(), "diff": self.diff, "verdict": self.report.verdict, "evidence": self.image.evidence,
             "binding": binding(&self.state, &self.candidate)?,
         }))
     }
@@ -147,6 +147,9 @@ impl Shown {
             "  size      {size}; a client pulls {pull}: {} new layers, {} it has",
             diff.layers_new, diff.layers_reused
         );
+        for kept in self.state.kept_in(&self.image) {
+            let _ = writeln!(text, "  kept      {}", kept_text(kept));
+        }
         text.push_str(&checks_text(&self.report.findings));
         let _ = writeln!(text, "  evidence");
         for evidence in &self.image.evidence {
@@ -155,6 +158,17 @@ impl Shown {
         text.push_str(&files_text(diff, FILES_SHOWN));
         printable(&text)
     }
+}
+
+/// A build that was not repeated, and whether that is proved.
+fn kept_text(kept: &Kept) -> String {
+    let libraries: Vec<_> = kept.linked.keys().map(ToString::to_string).collect();
+    let proof = match kept.proof {
+        KeptProof::Due => "not proved yet",
+        KeptProof::Identical { .. } => "proof build identical",
+        KeptProof::Failed { .. } => "proof build NOT identical: a newer candidate is on its way",
+    };
+    format!("{} {}: interface equal of {}; {proof}", kept.package, kept.version, libraries.join(", "))
 }
 
 fn packages_text(diff: &ImageDiff) -> String {

@@ -10,7 +10,7 @@ use crate::{
     view::{View, view},
 };
 use anneal_ledger::{Case, State};
-use anneal_plan::BuildPlan;
+use anneal_plan::{BuildPlan, KeptBuilds};
 use clap::Subcommand;
 use serde_json::json;
 use std::fmt::Write as _;
@@ -25,7 +25,7 @@ pub(crate) enum CaseCommand {
         /// The advisory's id, or an alias
         id: String,
     },
-    /// What was rebuilt for a case, and proof that nothing else was
+    /// What was rebuilt for a case, and of everything else the proof that it need not be
     Certificate {
         /// The advisory's id, or an alias
         id: String,
@@ -40,10 +40,21 @@ pub(crate) fn run(command: &CaseCommand, settings: &Settings, output: &Output) -
         CaseCommand::List => list(&state, output),
         CaseCommand::Show { id } => show(&view, &state, find(&view, &state, id)?, output),
         CaseCommand::Certificate { id } => {
-            let certificate = certificate::Certificate::of(&state, find(&view, &state, id)?)?;
+            let case = find(&view, &state, id)?;
+            let certificate = certificate::Certificate::of(&state, case, plan_of(&view, case)?.as_ref())?;
             output.result(|| printable(&certificate.text()), &certificate)
         }
     }
+}
+
+/// The plan that was made when releases were chosen.
+fn plan_of(view: &View, case: &Case) -> Result<Option<BuildPlan>> {
+    case.plan.as_ref().map(|digest| view.json(digest)).transpose()
+}
+
+/// What was kept in place of a planned build.
+fn kept_builds(state: &State) -> KeptBuilds {
+    state.kept.iter().map(|(id, kept)| (*id, kept.linked.keys().cloned().collect())).collect()
 }
 
 /// The case of an advisory, by its id or an alias.
@@ -74,10 +85,7 @@ fn list(state: &State, output: &Output) -> Result<()> {
 }
 
 fn show(view: &View, state: &State, case: &Case, output: &Output) -> Result<()> {
-    let plan = match &case.plan {
-        Some(digest) => Some(view.json::<BuildPlan>(digest)?),
-        None => None,
-    };
+    let plan = plan_of(view, case)?.map(|plan| plan.with_kept(&kept_builds(state)));
     let candidates: Vec<_> = state.candidates.values().filter(|c| c.fixes.contains(&case.advisory)).collect();
     let text = || {
         let mut text = format!("{}\n{}", case.advisory, advisory::case_lines(case));

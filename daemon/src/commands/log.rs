@@ -177,6 +177,17 @@ pub(super) fn event_text(event: &Event) -> String {
         Event::PackageBuilt { package, version, cached, .. } => {
             format!("{package} {version} {}", if *cached { "was built before (cut off)" } else { "was built" })
         }
+        Event::PackageKept { package, version, linked, .. } => {
+            let libraries: Vec<_> = linked.keys().collect();
+            format!("{package} {version} is kept, interface equal of {}; its proof is to follow", joined(&libraries))
+        }
+        Event::KeptProved { package, .. } => {
+            format!("{package} was built with its libraries as they are now: bit for bit what was kept")
+        }
+        Event::CutOffWithdrawn { package, why, .. } => {
+            let why = why.lines().next().unwrap_or_default();
+            format!("{package} is NOT what was kept, so it is built again whenever what it links changes: {why}")
+        }
         Event::PackageTried { package, version, causes, .. } if causes.is_empty() => {
             format!("{package} {version} came out the same in other surroundings")
         }

@@ -8,13 +8,13 @@ use crate::{
     output::{Output, printable},
     service::{at_chosen_releases, now_ms},
     settings::Settings,
-    tasks::{held_derivations, judge_catalog, read_record, remediation_of},
+    tasks::{held_derivations, judge_catalog, kept_builds, read_record, remediation_of},
     view::{View, view},
 };
 use anneal_advisory::Advisory;
 use anneal_content::{DerivationId, ImageName, PackageName, Version};
 use anneal_ledger::{Hit, HitKind, State};
-use anneal_plan::{Before, BuildPlan, Derived, Toolchain, derive, derive_after, plan};
+use anneal_plan::{Before, BuildPlan, Derived, KeptBuilds, Toolchain, derive, derive_after, plan};
 use anneal_recipe::Catalog;
 use anneal_sandbox::CancelToken;
 use anneal_store::{OpenMode, Store};
@@ -119,14 +119,15 @@ fn build_plan(
         build_root: read_lock(settings)?.digest()?,
         sandbox: anneal_builder::SANDBOX_PROFILE,
         layer_writer: anneal_oci::LAYER_WRITER.to_owned(),
+        withdrawn: state.withdrawn_packages(),
     };
     let versions = bumps.iter().map(|(package, (_, to))| (package.clone(), to.clone())).collect();
     let old = derive(catalog, &toolchain)?;
     let before = Before { catalog, toolchain: &toolchain, derived: &old };
     let new = derive_after(Some(before), &catalog.with_versions(&versions)?, &toolchain)?;
-    let realised = realised(&new, settings, notes)?;
+    let (realised, kept) = realised(&new, settings, notes)?;
     let held = held_derivations(state, now_ms());
-    Ok(plan(Some(&old), &new, &changed(&old, &new), &realised, &held))
+    Ok(plan(Some(&old), &new, &changed(&old, &new), &realised, &held).with_kept(&kept))
 }
 
 /// The images that are not what they were.
@@ -135,16 +136,22 @@ fn changed(old: &Derived, new: &Derived) -> BTreeSet<ImageName> {
     new.images.iter().filter(|(name, need)| key(name) != Some(need.key)).map(|(name, _)| name.clone()).collect()
 }
 
-/// What was built here before.
-fn realised(new: &Derived, settings: &Settings, notes: &mut Vec<String>) -> Result<BTreeSet<DerivationId>> {
+/// What was built here before, and what of it is kept though what it links came out otherwise.
+fn realised(
+    new: &Derived,
+    settings: &Settings,
+    notes: &mut Vec<String>,
+) -> Result<(BTreeSet<DerivationId>, KeptBuilds)> {
     let dir = settings.state.join("store");
     if !dir.is_dir() {
         notes.push("no store can be read here: the plan takes nothing as built before".into());
-        return Ok(BTreeSet::new());
+        return Ok((BTreeSet::new(), KeptBuilds::new()));
     }
     let store = Store::open_trusting(&dir, OpenMode::ReadOnly, settings.chunk_hash())?;
     let builder = new_builder(settings, store, CancelToken::new())?;
-    Ok(builder.realised(new)?.into_keys().collect())
+    let realised = builder.realised(new)?;
+    let kept = kept_builds(&builder.kept(new, realised.keys(), &realised)?);
+    Ok((realised.into_keys().collect(), kept))
 }
 
 impl Answer {

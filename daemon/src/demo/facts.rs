@@ -48,7 +48,7 @@ impl PlanFacts {
         let mut facts = Self::default();
         for step in &plan.steps {
             match step {
-                Step::Reuse { package, .. } => facts.reuse.push(package.clone()),
+                Step::Reuse { package, .. } | Step::Keep { package, .. } => facts.reuse.push(package.clone()),
                 Step::Build { package, .. } | Step::Blocked { package, .. } => facts.rebuild.push(package.clone()),
             }
         }

@@ -96,7 +96,7 @@ impl Screen {
             Progress::Started { package, version, phase } => {
                 let what = match phase {
                     Phase::Build => "building",
-                    Phase::Proof | Phase::Trial => "building again to prove it,",
+                    Phase::Proof | Phase::Trial | Phase::Kept => "building again to prove it,",
                     Phase::Test => "testing",
                 };
                 self.begin(format!("{what} {package} {version}"));

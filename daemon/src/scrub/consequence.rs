@@ -154,7 +154,11 @@ impl Ground<'_> {
             if is_result {
                 remedy = Some(format!("`anneal build {name}` builds it again"));
             }
-            if is_source || is_result {
+            // A kept build was built with a library that no package of the catalogue came out as.
+            let is_input = || -> Result<bool> {
+                Ok(self.builder.built_with(id)?.iter().any(|tree| holds(self.store, tree, digest)))
+            };
+            if is_source || is_result || is_input()? {
                 users.insert(*id);
             }
         }

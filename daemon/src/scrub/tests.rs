@@ -93,6 +93,7 @@ fn a_result_that_nobody_vouches_for_is_counted_as_unsigned() {
         payload_ms: 0,
         limits_not_enforced: vec![],
         variation: vec![],
+        built_with: [].into(),
     };
     let signed = sign_result(&anneal_content::ActionDigest::of(b"a"), &result, &key).unwrap();
     store.record_result(&signed, &|_| true).unwrap();

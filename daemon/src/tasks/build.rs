@@ -1,5 +1,6 @@
 //! Building the images that the active catalogue asks for.
 
+use super::{keep, kept_builds};
 use crate::{
     error::Result,
     service::{Active, Service, now_ms},
@@ -17,7 +18,7 @@ pub(crate) fn payloads(ran: &[Ran]) -> Vec<Payload> {
     let kind = |phase| match phase {
         Phase::Build => PayloadKind::Build,
         Phase::Test => PayloadKind::Test,
-        Phase::Proof | Phase::Trial => PayloadKind::Proof,
+        Phase::Proof | Phase::Trial | Phase::Kept => PayloadKind::Proof,
     };
     ran.iter().map(|r| Payload { kind: kind(r.phase), start_ms: r.start_ms, end_ms: r.end_ms }).collect()
 }
@@ -39,6 +40,11 @@ pub(crate) struct Again(Mutex<BTreeSet<ImageName>>);
 impl Again {
     pub(super) fn ask(&self, image: &ImageName) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(image.clone());
+    }
+
+    /// Whether anything was asked for since the last time.
+    pub(crate) fn is_asked(&self) -> bool {
+        !self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// What was asked for since the last time.
@@ -73,7 +79,8 @@ pub(crate) fn build(service: &Service, images: &BTreeSet<ImageName>) -> Result<(
     let active = service.active();
     let realised = service.builder.realised(&active.derived)?;
     let held = service.with_state(|state| held_derivations(state, now_ms()));
-    let steps = plan(None, &active.derived, images, &realised.keys().copied().collect(), &held);
+    let kept = kept_builds(&service.builder.kept(&active.derived, realised.keys(), &realised)?);
+    let steps = plan(None, &active.derived, images, &realised.keys().copied().collect(), &held).with_kept(&kept);
     let on = |progress| service.board.progress(progress);
     let done = |executed: Executed| {
         let event = Event::PackageBuilt {
@@ -122,6 +129,8 @@ fn assemble_ready(service: &Service, images: &BTreeSet<ImageName>) -> Result<()>
     for name in images {
         let Some(need) = active.derived.images.get(name) else { continue };
         if need.derivations.iter().all(|id| built.contains_key(id)) {
+            // First what was kept for it: an image of which that is not written down would never be proved.
+            keep::record_kept(service, &active.derived, need, &built)?;
             // One image that can't be assembled holds up no other.
             if let Err(error) = assemble_one(service, &active, name, revision, &built) {
                 service.board.trouble(format!("image {name} cannot be assembled: {}", error.chain()));

@@ -4,6 +4,7 @@ mod build;
 mod candidate;
 mod feed;
 mod image;
+mod keep;
 mod publish;
 mod respond;
 mod trial;
@@ -12,6 +13,7 @@ pub(crate) use build::{Again, ask_for_lost, build, held_derivations};
 pub(crate) use candidate::binding;
 pub(crate) use feed::{Feed, import_advisory, read_record};
 pub(crate) use image::{CheckReport, index_image, report};
+pub(crate) use keep::{kept_builds, prove_kept};
 pub(crate) use respond::{component_of, judge_catalog, remediation_of};
 pub(crate) use trial::{trial_goal, try_package};
 
@@ -30,6 +32,7 @@ pub(crate) fn perform(service: &Service, task: &Task) -> Result<()> {
         Task::Sign(manifest) => image::sign(service, manifest),
         Task::Check(manifest) => image::check(service, manifest),
         Task::Build(images) => build(service, images),
+        Task::ProveKept { derivation, .. } => prove_kept(service, derivation, &service.cancel.child()),
     }
 }
 
@@ -46,5 +49,6 @@ pub(crate) fn name(task: &Task) -> String {
             let names: Vec<_> = images.iter().map(ToString::to_string).collect();
             format!("building {}", names.join(", "))
         }
+        Task::ProveKept { package, .. } => format!("proving that {package} is what it was kept as"),
     }
 }

@@ -1,5 +1,6 @@
 //! From an advisory to the recipe revision that answers it.
 
+use super::kept_builds;
 use crate::{
     error::Result,
     service::{Active, Service},
@@ -7,7 +8,7 @@ use crate::{
 use anneal_advisory::{Advisory, Component, Judgement, Remediation};
 use anneal_content::{BlobDigest, CatalogDigest, ImageName, PackageName, Version, canonical_json};
 use anneal_ledger::{CaseStatus, Event, Hit, HitKind, RevisionCause};
-use anneal_plan::{Before, derive_after, plan};
+use anneal_plan::{Toolchain, plan};
 use anneal_recipe::{Catalog, PackageRecipe};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -85,11 +86,8 @@ pub(crate) fn remediation_of(
 /// The catalogue with other releases, derived.
 pub(crate) fn bumped(service: &Service, catalog: &Catalog, bumps: &Bumps) -> Result<Active> {
     let versions = bumps.iter().map(|(package, (_, to))| (package.clone(), to.clone())).collect();
-    let (toolchain, active) = (service.builder.toolchain(), service.active());
-    let before = Before { catalog: &active.catalog, toolchain: &toolchain, derived: &active.derived };
-    let catalog = catalog.with_versions(&versions)?;
-    let derived = derive_after(Some(before), &catalog, &toolchain)?;
-    Active::of(catalog, derived)
+    let active = service.active();
+    Active::of(catalog.with_versions(&versions)?, Toolchain::clone(&active.toolchain), Some(&active))
 }
 
 /// Answers all open cases with one revision, so that a storm of advisories is one rebuild.
@@ -131,8 +129,9 @@ pub(super) fn remediate(service: &Service, ids: &[String]) -> Result<()> {
     let next = bumped(service, &active.catalog, &bumps)?;
     let realised = service.builder.realised(&next.derived)?;
     let goal: BTreeSet<ImageName> = next.derived.images.keys().cloned().collect();
-    let steps =
-        plan(Some(&active.derived), &next.derived, &goal, &realised.keys().copied().collect(), &BTreeMap::new());
+    let known = realised.keys().copied().collect();
+    let kept = kept_builds(&service.builder.kept(&next.derived, next.derived.derivations.keys(), &realised)?);
+    let steps = plan(Some(&active.derived), &next.derived, &goal, &known, &BTreeMap::new()).with_kept(&kept);
     let steps = service.store.put_blob(&canonical_json(&steps)?)?;
     let to = next.catalog.digest()?;
     let cause =

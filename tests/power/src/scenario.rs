@@ -177,6 +177,7 @@ impl Scenario {
             payload_ms: 1,
             limits_not_enforced: Vec::new(),
             variation: Vec::new(),
+            built_with: [].into(),
         })
     }
 

@@ -26,7 +26,11 @@ const EDGES: &[(&str, &str, &[&str])] = &[
     ("measure", "tests/measure", &[]),
     ("attack-program", "tests/attack/program", &[]),
     ("attack", "tests/attack", &["sandbox", "embed"]),
-    ("builder", "builder", &["content", "recipe", "fetch", "store", "plan", "oci", "checks", "attest", "sandbox"]),
+    (
+        "builder",
+        "builder",
+        &["content", "recipe", "fetch", "interface", "store", "plan", "oci", "checks", "attest", "sandbox"],
+    ),
     ("advisory", "daemon/advisory", &["content"]),
     ("index", "daemon/index", &["content", "advisory"]),
     ("ledger", "daemon/ledger", &["content"]),

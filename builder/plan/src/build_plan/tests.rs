@@ -39,7 +39,12 @@ fn catalog() -> Catalog {
 }
 
 fn toolchain() -> Toolchain {
-    Toolchain { build_root: BlobDigest::of(b"lock"), sandbox: 1, layer_writer: "writer".into() }
+    Toolchain {
+        build_root: BlobDigest::of(b"lock"),
+        sandbox: 1,
+        layer_writer: "writer".into(),
+        withdrawn: BTreeSet::new(),
+    }
 }
 
 fn bumped() -> Catalog {
@@ -84,6 +89,39 @@ assemble image nginx: 2 of 4 packages new: nginx, zlib
 }
 
 #[test]
+fn a_plan_tells_which_builds_were_kept_and_for_which_library() {
+    let (old, new) = (derive(&catalog(), &toolchain()).unwrap(), derive(&bumped(), &toolchain()).unwrap());
+    let name = |name: &str| anneal_content::PackageName::new(name).unwrap();
+    let realised = old.ids.values().copied().collect();
+    let before = plan(Some(&old), &new, &new.images.keys().cloned().collect(), &realised, &BTreeMap::new());
+    let kept = [(new.ids[&name("nginx")], [name("zlib")].into())].into();
+    let expected = "\
+reuse    musl 1.2.5
+reuse    busybox 1.35.0
+reuse    pcre2 10.42
+build    zlib 1.2.13: another release, before it was 1.2.11
+kept     nginx 1.22.1: interface equal of zlib
+keep     image busybox
+assemble image nginx: 1 of 4 packages new: zlib
+";
+    assert_eq!(before.clone().with_kept(&kept).to_string(), expected);
+    assert_eq!(before.clone().with_kept(&BTreeMap::new()), before);
+}
+
+#[test]
+fn a_package_whose_cut_off_is_withdrawn_is_another_build_and_so_is_what_is_built_with_it_and_nothing_else() {
+    let name = |name: &str| anneal_content::PackageName::new(name).unwrap();
+    let before = derive(&catalog(), &toolchain()).unwrap();
+    let after = derive(&catalog(), &Toolchain { withdrawn: [name("pcre2")].into(), ..toolchain() }).unwrap();
+    let moved: Vec<_> =
+        before.ids.iter().filter(|(name, id)| after.ids[*name] != **id).map(|(n, _)| n.as_str()).collect();
+    assert_eq!(moved, ["nginx", "pcre2"]);
+    let images: Vec<_> =
+        before.images.iter().filter(|(n, need)| after.images[*n].key != need.key).map(|(n, _)| n.as_str()).collect();
+    assert_eq!(images, ["nginx"]);
+}
+
+#[test]
 fn a_failed_package_blocks_what_needs_it_and_nothing_else() {
     let new = derive(&catalog(), &toolchain()).unwrap();
     let zlib = new.ids[&anneal_content::PackageName::new("zlib").unwrap()];
@@ -112,7 +150,8 @@ fn an_input_that_comes_out_identical_leaves_the_action_as_it_was() {
         let tree = |name: &str| TreeDigest::from_bytes([if name == "zlib" { zlib } else { 1 }; 32]);
         let outputs = |name: &str| [(OutputName::out(), tree(name))].into();
         let built = ["musl", "zlib", "pcre2"].map(|n| (PackageName::new(n).unwrap(), outputs(n))).into();
-        crate::Action::resolve(&derived.derivations[&derived.ids[&nginx]], &built).unwrap().digest().unwrap()
+        let derivation = &derived.derivations[&derived.ids[&nginx]];
+        crate::Action::by_content(derivation, &derivation.mounts(&built).unwrap()).digest().unwrap()
     };
     assert_ne!(old.ids[&nginx], new.ids[&nginx], "the derivation follows zlib's");
     assert_eq!(action(&old, 1), action(&new, 1), "the action follows what zlib came out as");

@@ -79,7 +79,12 @@ fn catalog(written: &Written) -> Catalog {
 }
 
 fn toolchain(sandbox: u32) -> Toolchain {
-    Toolchain { build_root: BlobDigest::of(b"lock"), sandbox, layer_writer: "writer".into() }
+    Toolchain {
+        build_root: BlobDigest::of(b"lock"),
+        sandbox,
+        layer_writer: "writer".into(),
+        withdrawn: BTreeSet::new(),
+    }
 }
 
 proptest! {

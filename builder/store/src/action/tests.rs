@@ -13,6 +13,7 @@ fn result(seed: u8) -> ActionResult {
         payload_ms: 0,
         limits_not_enforced: Vec::new(),
         variation: Vec::new(),
+        built_with: [].into(),
     }
 }
 

@@ -13,6 +13,7 @@ fn result(seed: u8) -> ActionResult {
         payload_ms: 1,
         limits_not_enforced: vec![],
         variation: vec![],
+        built_with: [].into(),
     }
 }
 

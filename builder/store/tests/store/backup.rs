@@ -33,6 +33,7 @@ fn built(store: &Store, number: u64) -> ActionDigest {
         payload_ms: 0,
         limits_not_enforced: Vec::new(),
         variation: Vec::new(),
+        built_with: BTreeMap::new(),
     };
     record(store, &action, &result).unwrap();
     action

@@ -88,6 +88,7 @@ fn original() -> Original {
                 payload_ms: 1,
                 limits_not_enforced: Vec::new(),
                 variation: Vec::new(),
+                built_with: BTreeMap::new(),
             };
             store.record_result(&crate::signed(&action, &result), &crate::believes).unwrap();
             store.put_record("note", &format!("{round} {number}"), &noise(number, 400)).unwrap();

@@ -1,14 +1,18 @@
 //! What a case rebuilt, and that nothing else was: read off the ledger's images before and after.
 //!
 //! A package's derivation names everything that goes into its build. Where it is the same before and after, the package
-//! was not built again: the image has the same bytes of it.
+//! was not built again: the image has the same bytes of it. Where it is another one and the build was kept, because what it
+//! links shows it the same, the ledger says so, and what the proof of it showed.
 
 use crate::{
     commands::{advisory::status, log::when},
     error::{Error, Result},
 };
 use anneal_content::{BlobDigest, CatalogDigest, DerivationId, ImageName, PackageName, TreeDigest, Version};
-use anneal_ledger::{Candidate, CandidateId, Case, CaseStatus, Decision, Hit, Image, PackageRecord, State};
+use anneal_ledger::{
+    Candidate, CandidateId, Case, CaseStatus, Decision, Hit, Image, Kept, KeptProof, Linked, PackageRecord, State,
+};
+use anneal_plan::{BuildPlan, Step};
 use serde::Serialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,8 +31,12 @@ pub(super) struct Certificate {
     hits: Vec<Hit>,
     bumps: Vec<(PackageName, Version, Version)>,
     images: Vec<Fixed>,
+    /// What the plan had for packages that none of the images holds: they are used in builds and tests alone.
+    elsewhere: BTreeMap<PackageName, Fate>,
     /// Images with a hit that no candidate answers yet.
     waiting: Vec<ImageName>,
+    /// Images without a hit, of which the plan builds something again.
+    follow: Vec<ImageName>,
     /// Images that the case left alone.
     untouched: Vec<ImageName>,
 }
@@ -54,6 +62,19 @@ struct Fixed {
 enum Fate {
     /// Its inputs are the same, so it was not built again.
     Kept { version: Version, inputs: DerivationId },
+    /// It links libraries that came out otherwise and show it the same, so its former build was used.
+    InterfaceEqual {
+        version: Version,
+        inputs_before: Option<DerivationId>,
+        inputs: DerivationId,
+        libraries: BTreeMap<PackageName, Linked>,
+        /// What a build with the libraries as they are now showed.
+        proved: KeptProof,
+        /// The candidate with what was built in its place, where the proof failed.
+        followed_by: Option<CandidateId>,
+    },
+    /// Its inputs changed, as the plan has it.
+    Planned { version: Version, inputs: DerivationId },
     /// Its inputs changed.
     Rebuilt { from: Version, to: Version, inputs_before: DerivationId, inputs: DerivationId, same_content: bool },
     /// It was not in the image before, as far as the ledger knows.
@@ -64,7 +85,7 @@ enum Fate {
 
 impl Certificate {
     /// Reads a case's certificate off the state; an error where there is nothing to certify yet.
-    pub(super) fn of(state: &State, case: &Case) -> Result<Self> {
+    pub(super) fn of(state: &State, case: &Case, plan: Option<&BuildPlan>) -> Result<Self> {
         let mut images = Vec::new();
         for name in &case.images {
             images.extend(answering(state, case, name).and_then(|candidate| fixed(state, case, candidate)));
@@ -74,7 +95,11 @@ impl Certificate {
             return Err(Error::No(format!("case {id} is {status}, and no image answers it yet: nothing to certify")));
         }
         let done: BTreeSet<_> = images.iter().map(|fixed| fixed.image.clone()).collect();
-        let all: BTreeSet<_> = state.images.values().map(|image| image.name.clone()).collect();
+        let mut without: BTreeSet<_> = state.images.values().map(|image| image.name.clone()).collect();
+        without.retain(|name| !case.images.contains(name));
+        let changes =
+            |name: &ImageName| plan.is_some_and(|plan| plan.images.iter().any(|i| i.image == *name && !i.untouched));
+        let (follow, untouched) = without.into_iter().partition(changes);
         let revision = match &case.status {
             CaseStatus::Remediating { revision } | CaseStatus::Blocked { revision, .. } => Some(*revision),
             CaseStatus::Open | CaseStatus::Closed => None,
@@ -88,7 +113,9 @@ impl Certificate {
             hits: case.hits.clone(),
             bumps: case.bumps.clone(),
             waiting: case.images.iter().filter(|name| !done.contains(*name)).cloned().collect(),
-            untouched: all.into_iter().filter(|name| !case.images.contains(name)).collect(),
+            follow,
+            untouched,
+            elsewhere: plan.map(|plan| elsewhere(state, plan, &images)).unwrap_or_default(),
             images,
         })
     }
@@ -117,7 +144,7 @@ fn fixed(state: &State, case: &Case, candidate: &Candidate) -> Option<Fixed> {
         status: candidate.status.word(),
         decided_by,
         published_ms: publication.map(|p| p.at_ms),
-        packages: fates(before.map_or(&[], |image| &image.packages), &after.packages),
+        packages: fates(state, candidate, before.map_or(&[], |image| &image.packages), &after.packages),
     })
 }
 
@@ -135,15 +162,57 @@ fn before<'a>(state: &'a State, case: &Case, candidate: &Candidate, after: &Imag
     older.filter(|image| image.at_ms <= after.at_ms).max_by_key(|image| image.at_ms)
 }
 
-fn fates(before: &[PackageRecord], after: &[PackageRecord]) -> BTreeMap<PackageName, Fate> {
+/// What became of the packages that a plan builds and no image that answers the case holds.
+fn elsewhere(state: &State, plan: &BuildPlan, images: &[Fixed]) -> BTreeMap<PackageName, Fate> {
+    let is_held = |name: &PackageName| images.iter().any(|fixed| fixed.packages.contains_key(name));
+    let built = plan.steps.iter().filter(|step| !matches!(step, Step::Reuse { .. }) && !is_held(step.package()));
+    let fate = |step: &Step| {
+        let (version, inputs) = (step.version().clone(), step.derivation());
+        match state.kept.get(&inputs) {
+            Some(kept) => interface_equal(kept, None, inputs, None),
+            None => Fate::Planned { version, inputs },
+        }
+    };
+    built.map(|step| (step.package().clone(), fate(step))).collect()
+}
+
+fn interface_equal(
+    kept: &Kept,
+    inputs_before: Option<DerivationId>,
+    inputs: DerivationId,
+    followed_by: Option<CandidateId>,
+) -> Fate {
+    let (version, libraries, proved) = (kept.version.clone(), kept.linked.clone(), kept.proof.clone());
+    Fate::InterfaceEqual { version, inputs_before, inputs, libraries, proved, followed_by }
+}
+
+/// The first later candidate of the image that has another build of a package.
+fn follower(state: &State, candidate: &Candidate, package: &PackageRecord) -> Option<CandidateId> {
+    let is_other = |image: &Image| {
+        image.packages.iter().any(|now| now.name == package.name && now.derivation != package.derivation)
+    };
+    let mut later = state.candidates.values().filter(|c| c.image == candidate.image && c.id > candidate.id);
+    later.find(|c| state.images.get(&c.manifest).is_some_and(is_other)).map(|c| c.id)
+}
+
+fn fates(
+    state: &State,
+    candidate: &Candidate,
+    before: &[PackageRecord],
+    after: &[PackageRecord],
+) -> BTreeMap<PackageName, Fate> {
     let old: BTreeMap<_, _> = before.iter().map(|package| (&package.name, package)).collect();
     let mut fates = BTreeMap::new();
     for now in after {
         let (version, inputs) = (now.version.clone(), now.derivation);
-        let fate = match old.get(&now.name) {
-            None => Fate::New { version, inputs, tree: now.tree },
-            Some(was) if was.derivation == inputs => Fate::Kept { version, inputs },
-            Some(was) => Fate::Rebuilt {
+        let fate = match (old.get(&now.name), state.kept.get(&inputs)) {
+            (None, _) => Fate::New { version, inputs, tree: now.tree },
+            (Some(was), _) if was.derivation == inputs => Fate::Kept { version, inputs },
+            (Some(was), Some(kept)) => {
+                let followed_by = if kept.is_refuted() { follower(state, candidate, now) } else { None };
+                interface_equal(kept, Some(was.derivation), inputs, followed_by)
+            }
+            (Some(was), None) => Fate::Rebuilt {
                 from: was.version.clone(),
                 to: version,
                 inputs_before: was.derivation,
@@ -182,9 +251,17 @@ impl Certificate {
         for fixed in &self.images {
             text.push_str(&fixed.text(self.imported_ms));
         }
-        for (names, what) in
-            [(&self.waiting, "waits for its image"), (&self.untouched, "has no such package: not touched")]
-        {
+        if !self.elsewhere.is_empty() {
+            text.push_str("in none of these images, used in builds and tests\n");
+        }
+        for (name, fate) in &self.elsewhere {
+            let _ = writeln!(text, "  {}", fate.text(name));
+        }
+        for (names, what) in [
+            (&self.waiting, "waits for its image"),
+            (&self.follow, "has no such package, but is made with one: it is built again"),
+            (&self.untouched, "has no such package: not touched"),
+        ] {
             for name in names {
                 let _ = writeln!(text, "image {name} {what}");
             }
@@ -222,6 +299,23 @@ impl Fate {
                 let content = if *same_content { "; it came out identical" } else { "" };
                 format!("rebuilt    {name} {moved}: input digest {inputs_before} -> {inputs}{content}")
             }
+            Self::InterfaceEqual { version, libraries, proved, followed_by, .. } => {
+                let of: Vec<_> =
+                    libraries.iter().map(|(library, linked)| format!("{library} {}", linked.interface)).collect();
+                let proof = match proved {
+                    KeptProof::Due => "its proof build is to follow".to_owned(),
+                    KeptProof::Identical { action, .. } => format!("proof build identical, {action}"),
+                    KeptProof::Failed { why, .. } => {
+                        let why = why.lines().next().unwrap_or_default();
+                        let next = followed_by.map_or_else(|| "is to follow".to_owned(), |id| format!("is in {id}"));
+                        format!(
+                            "its proof build was NOT identical ({why}); the cut-off is withdrawn, what was built instead {next}"
+                        )
+                    }
+                };
+                format!("kept       {name} {version}: interface equal of {}; {proof}", of.join(", "))
+            }
+            Self::Planned { version, inputs } => format!("planned    {name} {version}: input digest {inputs}"),
             Self::New { version, inputs, .. } => format!("new        {name} {version}: input digest {inputs}"),
             Self::Removed { version } => format!("removed    {name} {version}"),
         }
@@ -231,6 +325,8 @@ impl Fate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use anneal_content::ActionDigest;
+    use anneal_ledger::{CandidateStatus, Event, Record};
 
     fn package(name: &str, version: &str, inputs: &[u8], tree: &[u8]) -> PackageRecord {
         PackageRecord {
@@ -239,6 +335,83 @@ mod tests {
             derivation: DerivationId::of(inputs),
             tree: TreeDigest::from_bytes(*BlobDigest::of(tree).as_bytes()),
         }
+    }
+
+    fn candidate(id: u64) -> Candidate {
+        let manifest = BlobDigest::from_bytes([u8::try_from(id).unwrap(); 32]);
+        Candidate {
+            id: CandidateId(id),
+            image: ImageName::new("web").unwrap(),
+            manifest,
+            index: manifest,
+            tags: vec![],
+            fixes: vec![],
+            diff: manifest,
+            opened_ms: id,
+            decision: None,
+            status: CandidateStatus::Open,
+        }
+    }
+
+    fn state_with(events: Vec<Event>) -> State {
+        let mut state = State::default();
+        for event in events {
+            state.apply(&Record { at_ms: 1, event }).unwrap();
+        }
+        state
+    }
+
+    fn kept(derivation: &[u8]) -> Event {
+        let interface = anneal_content::InterfaceDigest::of(b"i");
+        let linked = Linked { interface, built_with: BTreeMap::new(), now: BTreeMap::new() };
+        Event::PackageKept {
+            package: PackageName::new("nginx").unwrap(),
+            version: Version::new("1.24").unwrap(),
+            derivation: DerivationId::of(derivation),
+            action: ActionDigest::of(b"a"),
+            linked: [(PackageName::new("zlib").unwrap(), linked)].into(),
+        }
+    }
+
+    fn nginx_fate(state: &State) -> String {
+        let (before, after) = ([package("nginx", "1.24", b"n1", b"t")], [package("nginx", "1.24", b"n2", b"t")]);
+        fates(state, &candidate(1), &before, &after)["nginx"].text(&PackageName::new("nginx").unwrap())
+    }
+
+    #[test]
+    fn a_kept_build_stands_with_the_interface_and_its_proof() {
+        let (package, derivation) = (PackageName::new("nginx").unwrap(), DerivationId::of(b"n2"));
+        let action = ActionDigest::of(b"by content");
+        assert!(nginx_fate(&State::default()).starts_with("rebuilt"));
+        let due = nginx_fate(&state_with(vec![kept(b"n2")]));
+        assert!(due.starts_with("kept       nginx 1.24: interface equal of zlib sha256:"), "{due}");
+        assert!(due.ends_with("its proof build is to follow"), "{due}");
+        let proved = Event::KeptProved { package: package.clone(), derivation, action, payloads: vec![] };
+        let proved = nginx_fate(&state_with(vec![kept(b"n2"), proved]));
+        assert!(proved.ends_with(&format!("proof build identical, {action}")), "{proved}");
+    }
+
+    #[test]
+    fn a_kept_build_whose_proof_failed_names_the_candidate_that_follows() {
+        let (package, derivation) = (PackageName::new("nginx").unwrap(), DerivationId::of(b"n2"));
+        let (action, why) = (ActionDigest::of(b"by content"), "output out is another".to_owned());
+        let withdrawn = Event::CutOffWithdrawn { package, derivation, action, why, payloads: vec![] };
+        let mut state = state_with(vec![kept(b"n2"), withdrawn]);
+        let text = nginx_fate(&state);
+        assert!(text.contains("NOT identical (output out is another)") && text.ends_with("is to follow"), "{text}");
+        let next = candidate(4);
+        let assembled = Event::ImageAssembled {
+            image: next.image.clone(),
+            key: DerivationId::of(b"web"),
+            revision: CatalogDigest::of(b"1"),
+            manifest: next.manifest,
+            index: next.index,
+            layers: vec![],
+            packages: vec![self::package("nginx", "1.24", b"n3", b"other")],
+        };
+        state.apply(&Record { at_ms: 2, event: assembled }).unwrap();
+        state.candidates.insert(next.id, next);
+        assert!(nginx_fate(&state).ends_with("is in c4"), "{}", nginx_fate(&state));
     }
 
     #[test]
@@ -255,7 +428,7 @@ mod tests {
             package("nginx", "1.24", b"n2", b"nt"),
             package("came", "1", b"c", b"c"),
         ];
-        let fates = fates(&before, &after);
+        let fates = fates(&State::default(), &candidate(1), &before, &after);
         let text = |name: &str| fates[name].text(&PackageName::new(name).unwrap());
         assert!(text("musl").contains("input digest unchanged"), "{}", text("musl"));
         assert!(text("zlib").starts_with("rebuilt    zlib 1.2.11 -> 1.2.13: "), "{}", text("zlib"));
@@ -276,7 +449,7 @@ mod tests {
             plan: None,
             status: CaseStatus::Open,
         };
-        let error = Certificate::of(&State::default(), &case).unwrap_err();
+        let error = Certificate::of(&State::default(), &case, None).unwrap_err();
         assert!(matches!(error, Error::No(_)), "{error}");
     }
 }

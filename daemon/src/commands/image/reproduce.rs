@@ -17,7 +17,7 @@ use crate::{
     view::View,
 };
 use anneal_attest::{Keyring, Predicate, PredicateType, Provenance, Role};
-use anneal_builder::{AssembledImage, Builder, SANDBOX_PROFILE};
+use anneal_builder::{AssembledImage, Builder, CUT_OFF_WITHDRAWN, SANDBOX_PROFILE};
 use anneal_content::{BlobDigest, PackageName};
 use anneal_fetch::BuildRootLock;
 use anneal_ledger::Image;
@@ -85,7 +85,7 @@ pub(crate) fn run(
     let recipe = recipe_of(view, image, &trusted(args, settings)?)?;
     let place = Scratch::new(args.scratch.as_deref())?;
     let builder = scratch_builder(&place.dir, settings, &recipe)?;
-    let derived = derive(&recipe.catalog, &builder.toolchain())?;
+    let derived = derive(&recipe.catalog, &builder.toolchain(withdrawn(&recipe.provenance)?))?;
     require_same_derivation(&recipe, &derived, image)?;
     let packages = derived.images.get(&image.name).map(|need| need.packages.clone()).unwrap_or_default();
     bring_inputs(&recipe, &packages, view, &builder, output)?;
@@ -166,6 +166,13 @@ fn recipe_of(view: &View, image: &Image, trusted: &Keyring) -> Result<Recipe> {
     }
     let missing: String = missing.iter().map(|what| format!("\n  {what}")).collect();
     Err(Error::No(format!("the evidence of {name} {manifest} is not enough to build it again:{missing}")))
+}
+
+/// The packages for which the cut-off by interface was withdrawn; provenance of a program that had none names none.
+fn withdrawn(provenance: &Provenance) -> Result<BTreeSet<PackageName>> {
+    let named = provenance.build_definition.internal_parameters.get(CUT_OFF_WITHDRAWN);
+    let named = named.map(|names| serde_json::from_value(names.clone())).transpose();
+    named.map(Option::unwrap_or_default).map_err(|e| Error::No(format!("{CUT_OFF_WITHDRAWN} of the provenance: {e}")))
 }
 
 /// What this program does otherwise than the one that built the image.

@@ -28,8 +28,9 @@ pub(super) fn shell(args: &ShellArgs, settings: &Settings, output: &Output) -> R
     let catalog = read_catalog(settings, output.color)?;
     catalog.package(&args.name).map_err(|error| with_help(&error))?;
     let store = store(settings, output)?;
+    let withdrawn = crate::service::fold(&store)?.withdrawn_packages();
     let builder = new_builder(settings, store, cancelled_when_told_to_end()?)?;
-    let derived = anneal_plan::derive(&catalog, &builder.toolchain())?;
+    let derived = anneal_plan::derive(&catalog, &builder.toolchain(withdrawn))?;
     let prompts = std::io::stdin().is_terminal();
     let start = if args.keep_failed { ShellStart::FailingStep } else { ShellStart::FirstStep };
     if prompts {
