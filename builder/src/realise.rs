@@ -336,3 +336,45 @@ impl<A: std::io::Write, B: std::io::Write> std::io::Write for Both<'_, A, B> {
         self.0.flush()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anneal_content::{OutputName, TreeDigest};
+
+    fn library(content: u8) -> Inputs {
+        let tree = TreeDigest::from_bytes([content; 32]);
+        Inputs::from([(PackageName::new("zlib").unwrap(), [(OutputName::out(), tree)].into())])
+    }
+
+    /// A run for this phase with this library.
+    fn ran(phase: Phase, with: u8) -> ActionResult {
+        ActionResult {
+            outputs: [].into(),
+            log: BlobDigest::of(b"log"),
+            worker: "a test".to_owned(),
+            started_ms: 0,
+            payload_ms: 0,
+            limits_not_enforced: Vec::new(),
+            variation: Surroundings::of(phase).differences(),
+            built_with: library(with),
+        }
+    }
+
+    #[test]
+    fn a_build_counts_with_its_repetition_whatever_the_library_is_now() {
+        let whole = [ran(Phase::Build, 1), ran(Phase::Proof, 1)];
+        assert_eq!(missing_phases(&whole, &library(1)), []);
+        assert_eq!(missing_phases(&whole, &library(2)), [], "that is what keeping is");
+    }
+
+    #[test]
+    fn a_build_with_one_library_is_never_repeated_with_another() {
+        let both = [Phase::Build, Phase::Proof];
+        assert_eq!(missing_phases(&[], &library(1)), both);
+        assert_eq!(missing_phases(&[ran(Phase::Build, 1)], &library(1)), [Phase::Proof]);
+        assert_eq!(missing_phases(&[ran(Phase::Build, 1)], &library(2)), both);
+        assert_eq!(missing_phases(&[ran(Phase::Build, 1), ran(Phase::Proof, 2)], &library(2)), [Phase::Build]);
+        assert_eq!(missing_phases(&[ran(Phase::Trial, 1), ran(Phase::Proof, 1)], &library(1)), [Phase::Build]);
+    }
+}
