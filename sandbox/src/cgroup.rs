@@ -210,12 +210,14 @@ fn is_owned(name: &str) -> bool {
 /// Kills and removes the groups of launchers that are gone. Says which could not be removed.
 pub(crate) fn sweep() -> Result<usize, (PathBuf, io::Error)> {
     let mut removed = 0;
-    for parent in hierarchy::find().parents() {
+    let own = nix::unistd::geteuid().as_raw();
+    for parent in hierarchy::everywhere() {
         let Ok(entries) = fs::read_dir(&parent) else { continue };
         for entry in entries.flatten() {
             let name = entry.file_name();
             let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else { continue };
-            if is_owned(name) {
+            // What another user's launcher has left is that user's to remove.
+            if is_owned(name) || entry.metadata().map_or(true, |found| found.uid() != own) {
                 continue;
             }
             let dir = entry.path();

@@ -1,7 +1,9 @@
 //! Which control groups this process may make, found once.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -37,6 +39,39 @@ impl Hierarchy {
             Self::None { .. } => Vec::new(),
         }
     }
+}
+
+/// How many groups are looked through for some of ours; a host with more than that has its own way to clean up.
+const LOOKED_AT: usize = 20_000;
+
+/// Every group of the mounted hierarchies that may hold some of ours: a launcher that was killed need not have been in
+/// the same group as this one.
+pub(super) fn everywhere() -> Vec<PathBuf> {
+    let mounts = mounted(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default());
+    let is_used = |mount: &&Mounted| {
+        mount.version == 2 || mount.options.split(',').any(|option| matches!(option, "memory" | "pids"))
+    };
+    let mut waiting: VecDeque<PathBuf> = mounts.iter().filter(is_used).map(|mount| mount.point.clone()).collect();
+    let (mut found, mut looked_at) = (find().parents(), 0);
+    while let Some(group) = waiting.pop_front() {
+        if !found.contains(&group) {
+            found.push(group.clone());
+        }
+        for entry in fs::read_dir(&group).into_iter().flatten().flatten() {
+            if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                continue;
+            }
+            looked_at += 1;
+            // A group without groups in it has two links: its name and itself.
+            if entry.metadata().is_ok_and(|group| group.nlink() > 2) {
+                waiting.push_back(entry.path());
+            }
+        }
+        if looked_at > LOOKED_AT {
+            break;
+        }
+    }
+    found
 }
 
 /// A mounted control group file system.

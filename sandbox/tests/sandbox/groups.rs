@@ -103,6 +103,35 @@ fn a_payload_sees_its_own_group_as_the_root_of_all() {
 }
 
 #[test]
+fn a_sweep_finds_what_was_left_in_another_group_than_its_own() {
+    let namespace = std::os::unix::fs::MetadataExt::ino(&fs::metadata("/proc/self/ns/pid").unwrap());
+    let mut tried = 0;
+    for hierarchy in ["/sys/fs/cgroup", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/pids", "/sys/fs/cgroup/unified"] {
+        let elsewhere = Path::new(hierarchy).join(format!("elsewhere-{}", std::process::id()));
+        if fs::create_dir(&elsewhere).is_err() {
+            continue;
+        }
+        // In the directory that the hierarchies of version 1 are mounted in this is no group.
+        let is_group = elsewhere.join("cgroup.procs").exists();
+        // As a launcher leaves them that is gone, and as one has them that can't be seen from here.
+        let [left, unseen] =
+            [namespace, namespace + 1].map(|namespace| elsewhere.join(format!("anneal-1-1-{namespace}-1")));
+        if is_group {
+            [&left, &unseen].iter().for_each(|group| fs::create_dir(group).unwrap());
+            sweep(&elsewhere.join("none")).unwrap();
+            assert!(!left.exists() && unseen.exists(), "{hierarchy}");
+            fs::remove_dir(&unseen).unwrap();
+            tried += 1;
+        }
+        fs::remove_dir(&elsewhere).unwrap();
+    }
+    if tried == 0 {
+        let line = "skipped: groups: no hierarchy where this user may make groups\n";
+        std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes()).unwrap();
+    }
+}
+
+#[test]
 fn a_sweep_kills_what_is_alive_in_the_group_of_a_launcher_that_is_gone() {
     needs_sandbox!();
     if !there_are_groups() {
