@@ -83,6 +83,21 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// Something could not be mounted where the spec wants it.
+    #[error("sandbox spec: {field} can't be made at {at:?} ({call}), expected {expected}")]
+    Mount {
+        /// The field, as `mounts[2].at`.
+        field: String,
+        /// The place in the sandbox.
+        at: PathBuf,
+        /// What the field should say.
+        expected: &'static str,
+        /// The system call or check.
+        call: String,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
     /// The host does not let anyone make user namespaces.
     #[error("this host forbids user namespaces: {setting}")]
     NamespacesForbidden {

@@ -2,15 +2,24 @@
 
 use std::fs;
 use std::io;
+use std::path::{Path, PathBuf};
 
 use anneal_sandbox_op::Failure;
 
-use crate::{Error, Spec};
+use crate::{Error, MountSource, Spec, Staging};
 
 /// Turns a report of the init program into an error that says what to do.
 pub(super) fn explain(spec: &Spec, failure: Failure) -> Error {
     let Failure { index, op, call, errno } = failure;
     let source = if errno == 0 { io::Error::other(call.clone()) } else { io::Error::from_raw_os_error(errno) };
+    if call == "execve" && errno == libc::E2BIG {
+        let (argv, env) = (bytes(spec.argv.iter()), bytes(spec.env.iter().flat_map(|(name, value)| [name, value])));
+        return Error::Spec {
+            field: if argv >= env { "argv" } else { "env" }.to_owned(),
+            found: format!("{argv} bytes of arguments and {env} of environment"),
+            expected: "both together in less than a quarter of the stack, which is 2 MiB; put more into a file",
+        };
+    }
     if call == "execve" {
         return Error::Exec { program: spec.argv.first().cloned().unwrap_or_default(), source };
     }
@@ -27,7 +36,58 @@ pub(super) fn explain(spec: &Spec, failure: Failure) -> Error {
             return Error::NamespacesForbidden { setting, source };
         }
     }
-    Error::Operation { index, op, call, source }
+    match misplaced(spec, &op, errno) {
+        Some((field, at, expected)) => {
+            // What the init program has open says nothing to anyone.
+            let call = call.split(" (/proc/self/fd").next().unwrap_or_default().to_owned();
+            Error::Mount { field, at, expected, call, source }
+        }
+        None => Error::Operation { index, op, call, source },
+    }
+}
+
+fn bytes<'a>(texts: impl Iterator<Item = &'a String>) -> usize {
+    texts.map(|text| text.len() + 1).sum()
+}
+
+/// The field of the spec that an operation which made a mount failed for, its place, and what should be there; nothing
+/// where it is not the spec's fault.
+fn misplaced(spec: &Spec, op: &str, errno: i32) -> Option<(String, PathBuf, &'static str)> {
+    let kind = op.split(' ').next()?;
+    let made = |at: &Path| {
+        let at = format!("{:?}", at.to_str().unwrap_or_default());
+        let said = match kind {
+            "bind" => format!(" at {at}"),
+            "copy" => format!(" to {at} "),
+            _ => format!("{kind} {at}"),
+        };
+        op.contains(&said)
+    };
+    let mounts = || spec.mounts.iter().enumerate();
+    let found = mounts().find(|(_, mount)| made(&mount.at)).map(|(index, mount)| (index, &mount.source, &mount.at));
+    let at = found.map_or_else(|| PathBuf::from("/"), |(_, _, at)| at.clone());
+    let field = |name: &str| found.map_or_else(|| "root".to_owned(), |(index, _, _)| format!("mounts[{index}].{name}"));
+    let is_known = found.is_some() || made(Path::new("/"));
+    match (kind, errno) {
+        ("copy", libc::ENOSPC) if spec.staging != Staging::InPlace && is_known => {
+            let expected = "bytes and inodes that a copy of these trees fits in";
+            Some(("staging".to_owned(), at, expected))
+        }
+        ("bind" | "tmpfs" | "overlay" | "copy" | "directory" | "file", libc::ENOTDIR) if found.is_some() => {
+            Some((field("at"), at, "a place where everything above is a directory in the trees that are there"))
+        }
+        ("bind" | "tmpfs" | "overlay" | "copy" | "directory" | "file", libc::ELOOP) if found.is_some() => {
+            Some((field("at"), at, "a place without symbolic links of a tree on the way; name the one they lead to"))
+        }
+        ("bind", libc::EINVAL) if matches!(found, Some((_, MountSource::File(_), _))) => {
+            Some((field("at"), at, "a place that is a file or absent, since a file goes over no directory"))
+        }
+        ("overlay", libc::EINVAL | libc::EPERM | libc::ELOOP | libc::EREMOTE) if is_known => {
+            let expected = "directories that an overlay can show, which none with other mounts of the host in it is";
+            Some((field("source"), at, expected))
+        }
+        _ => None,
+    }
 }
 
 /// The kinds of namespaces whose number the host may limit, each user namespace on the way down counting.

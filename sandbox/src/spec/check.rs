@@ -10,6 +10,13 @@ const RESERVED: &[&str] = &["/dev", "/proc", "/sys"];
 const HOSTNAME_LIMIT: usize = 64;
 /// More processors than any machine this runs on.
 const CPU_LIMIT: u32 = 4096;
+/// The kernel's limits of a path and of a name in it, each with its zero byte.
+const PATH_LIMIT: usize = 4095;
+const NAME_LIMIT: usize = 255;
+/// The kernel's limit of one argument or variable.
+const TEXT_LIMIT: usize = 131_071;
+/// What making the sandbox takes beside what a program begins with.
+const OPEN_FILES_LEAST: u64 = 16;
 const LAST_SIGNAL: i32 = 64;
 /// Every permission bit.
 const UMASK_LIMIT: u32 = 0o777;
@@ -77,8 +84,8 @@ impl Spec {
                 }
                 MountSource::File(path) | MountSource::Output(path) => host_path(&format!("{field}.source"), path)?,
                 MountSource::Scratch { bytes, inodes } => {
-                    positive(&format!("{field}.source.bytes"), *bytes)?;
-                    positive(&format!("{field}.source.inodes"), *inodes)?;
+                    size(&format!("{field}.source.bytes"), *bytes)?;
+                    size(&format!("{field}.source.inodes"), *inodes)?;
                 }
             }
         }
@@ -87,8 +94,8 @@ impl Spec {
 
     fn check_staging(&self) -> Result<()> {
         let Staging::Copied { bytes, inodes, .. } = self.staging else { return Ok(()) };
-        positive("staging.bytes", bytes)?;
-        positive("staging.inodes", inodes)
+        size("staging.bytes", bytes)?;
+        size("staging.inodes", inodes)
     }
 
     fn check_payload(&self) -> Result<()> {
@@ -100,7 +107,13 @@ impl Spec {
         if let Some((index, text)) = self.argv.iter().enumerate().find(|(_, text)| text.contains('\0')) {
             return wrong(format!("argv[{index}]"), text.escape_debug(), "text without a zero byte");
         }
+        if let Some((index, text)) = self.argv.iter().enumerate().find(|(_, text)| text.len() > TEXT_LIMIT) {
+            return wrong(format!("argv[{index}]"), format!("{} bytes", text.len()), "at most 131071 bytes");
+        }
         for (name, value) in &self.env {
+            if name.len().saturating_add(value.len()) >= TEXT_LIMIT {
+                return wrong(format!("env.{name}"), format!("{} bytes", value.len()), "at most 131070 with its name");
+            }
             if name.is_empty() || name.contains(['=', '\0']) {
                 return wrong("env", name.escape_debug(), "names without `=` and zero bytes");
             }
@@ -145,6 +158,9 @@ impl Spec {
         ] {
             positive(field, value)?;
         }
+        if limits.open_files < OPEN_FILES_LEAST {
+            return wrong("limits.open_files", limits.open_files, "at least 16");
+        }
         if limits.cpus > CPU_LIMIT {
             return wrong("limits.cpus", limits.cpus, "at most 4096");
         }
@@ -173,6 +189,12 @@ fn positive(field: &str, value: u64) -> Result<()> {
     if value == 0 { wrong(field, 0, "a number above zero") } else { Ok(()) }
 }
 
+/// A size of a file system in memory.
+fn size(field: &str, value: u64) -> Result<()> {
+    positive(field, value)?;
+    if i64::try_from(value).is_err() { wrong(field, value, "at most 9223372036854775807") } else { Ok(()) }
+}
+
 fn host_path(field: &str, path: &Path) -> Result<()> {
     if path.is_absolute() { Ok(()) } else { wrong(field, path.display(), "an absolute path on the host") }
 }
@@ -184,6 +206,10 @@ fn place(field: &str, at: &Path) -> Result<()> {
     // Components pass over `//`, `/./` and a slash at the end, so the text must be what they amount to.
     if !plain || at.components().collect::<std::path::PathBuf>().as_os_str() != at.as_os_str() {
         return wrong(field, at.display(), "an absolute path without `.`, `..` and double slashes");
+    }
+    let longest = at.iter().map(|part| part.len()).max().unwrap_or(0);
+    if longest > NAME_LIMIT || at.as_os_str().len() > PATH_LIMIT {
+        return wrong(field, at.display(), "at most 255 bytes between slashes and 4095 in all");
     }
     if at == Path::new("/") {
         return wrong(field, "/", "a place beneath `/`; directories for `/` itself go into `root`");

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anneal_sandbox::{CancelToken, Error, MountSource, Spec};
+use anneal_sandbox::{CancelToken, Error, MountSource, Spec, Staging};
 
 use crate::bench::{Bench, needs_sandbox};
 
@@ -29,6 +29,13 @@ fn each_mistake_in_a_spec_names_its_field_and_what_to_do() {
     let link = out.with_file_name("link");
     std::os::unix::fs::symlink(&out, &link).unwrap();
     let dir = out.parent().unwrap().to_owned();
+    let bent = bench.tree("bent", "inner/x", "x");
+    std::os::unix::fs::symlink("inner", bent.join("way")).unwrap();
+    let over = |spec: &mut Spec, at: &str, source| {
+        spec.mounts.push(anneal_sandbox::Mount { at: "/t".into(), source: MountSource::Trees(vec![bent.clone()]) });
+        spec.mounts.push(anneal_sandbox::Mount { at: at.into(), source });
+    };
+    let scratch = || MountSource::Scratch { bytes: 4096, inodes: 10 };
     type Mistake<'a> = (&'a str, &'a str, &'a dyn Fn(&mut Spec));
     let mount = |spec: &mut Spec, at: &str, source| spec.mounts.push(anneal_sandbox::Mount { at: at.into(), source });
     let mistakes: &[Mistake<'_>] = &[
@@ -49,6 +56,20 @@ fn each_mistake_in_a_spec_names_its_field_and_what_to_do() {
             mount(s, "/out/in", MountSource::Trees(vec![]));
             mount(s, "/out", MountSource::Output(out.clone()));
         }),
+        ("a file over a directory", "mounts[2].at", &|s| over(s, "/t/inner", MountSource::File(out.join("x")))),
+        ("a mount beneath a file of a tree", "mounts[2].at", &|s| over(s, "/t/inner/x/y", scratch())),
+        ("a mount beneath a link of a tree", "mounts[2].at", &|s| over(s, "/t/way/y", scratch())),
+        ("a name that is too long", "mounts[1].at", &|s| mount(s, &format!("/{}", "n".repeat(256)), scratch())),
+        ("scratch space of more than there can be", "mounts[1].source.bytes", &|s| {
+            mount(s, "/s", MountSource::Scratch { bytes: u64::MAX, inodes: 10 });
+        }),
+        ("copies with too little room", "staging", &|s| {
+            s.staging = Staging::Copied { bytes: 4096, inodes: 2, reversed: false };
+        }),
+        ("fewer open files than a sandbox takes", "limits.open_files", &|s| s.limits.open_files = 15),
+        ("an argument that is too long", "argv[2]", &|s| s.argv.push("x".repeat(131_072))),
+        ("a variable that is too long", "env.LONG", &|s| _ = s.env.insert("LONG".into(), "x".repeat(131_072))),
+        ("too many arguments", "argv is", &|s| s.argv.extend((0..30).map(|_| "x".repeat(100_000)))),
         ("no argv", "argv", &|s| s.argv.clear()),
         ("an argv that is not found", "argv[0] is `missing`", &|s| s.argv = vec!["missing".to_owned()]),
         ("an argv that is a directory", "argv[0] is `/tmp`", &|s| s.argv = vec!["/tmp".to_owned()]),
@@ -82,4 +103,24 @@ fn each_mistake_in_a_spec_names_its_field_and_what_to_do() {
     }
     // Compiled in, since the user of the rootless run may not be let into the repository.
     assert_eq!(text, include_str!("../../../golden/sandbox/bad-input.txt"), "UPDATE_GOLDEN=1 rewrites it");
+}
+
+#[test]
+fn the_fewest_open_files_that_a_spec_may_have_are_enough_to_begin_with() {
+    needs_sandbox!();
+    let mut bench = Bench::new();
+    bench.spec.limits.open_files = 16;
+    bench.output("/out");
+    assert_eq!(bench.says(&["list", "/out"]), "\n");
+}
+
+#[test]
+fn a_tree_that_no_overlay_can_show_is_named_by_its_field() {
+    needs_sandbox!();
+    let mut bench = Bench::new();
+    // Where nothing is mounted in it, it is a tree like others.
+    bench.mount("/t", MountSource::Trees(vec!["/dev".into()]));
+    if let Err(error) = bench.run(&["true"]) {
+        assert!(error.to_string().contains("mounts[1].source"), "{error}");
+    }
 }

@@ -32,7 +32,12 @@ fn parse(name: &str, bytes: &[u8]) -> Result<Spec> {
         let misread = serde_json::from_slice::<Spec>(bytes).err();
         let field = misread.and_then(|error| field_before(bytes, error.line(), error.column()));
         let field = field.map(|field| format!(" (in or after `{}`)", printable(&field))).unwrap_or_default();
-        Error::Input(format!("{}: {error}{field}; docs/sandbox-spec.schema.json has every field", printable(name)))
+        // What is said of bad JSON names it already.
+        let hint = match &error {
+            anneal_sandbox::Error::Json { .. } => "",
+            _ => "; docs/sandbox-spec.schema.json has every field",
+        };
+        Error::Input(format!("{}: {error}{field}{hint}", printable(name)))
     })
 }
 
@@ -60,6 +65,7 @@ mod tests {
         let spec = "{\n \"kind\": \"build\",\n \"uid\": \"me\"\n}";
         let error = parse("a.json", spec.as_bytes()).unwrap_err().to_string();
         assert!(error.contains("line 3") && error.contains("`uid`"), "{error}");
+        assert_eq!(error.matches("sandbox-spec.schema.json").count(), 1, "{error}");
         let error = parse("a.json", b"{ \"kind\": \"oven\" }").unwrap_err().to_string();
         assert!(error.contains("`oven`") && error.contains("`kind`"), "{error}");
         let error = parse("a.json", b"{ \"oven\": 1 }").unwrap_err().to_string();
