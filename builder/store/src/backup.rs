@@ -6,6 +6,7 @@
 //! DIR/generations/N          a line with the digest of a manifest, then the seal, which the layer above signs
 //! DIR/blobs/sha256/ab/HEX    bytes by digest: blobs of the store, parts of its tables, manifests
 //! DIR/tmp/                   unfinished work; emptied by the next backup
+//! DIR/wrong/HEX              what a check found in the place of other bytes; nothing reads it
 //! ```
 //! A manifest is JSON ([`Manifest`]); for each table of the database it lists parts, and a part is rows (`part.rs`). Rows
 //! of `blobs` have only the size, since the rest is computed anew from the bytes. So a backup can be restored by any
@@ -14,7 +15,8 @@
 //! **Consistent.** The tables are read from one snapshot of the database, and from before it until each blob is copied
 //! no collection deletes what it names. **Complete or absent.** All files are synced before they have their names, and the
 //! generation gets its name last. What an interrupted backup copied is used by the next one. **Incremental.** A file that
-//! is there with the right size is not copied again; [`Backup::check`] reads what it holds.
+//! is there with the right size is not copied again. [`Backup::check`] reads what it holds, and what [`Backup::set_aside`]
+//! then moves away is copied again. Parts and manifests are compared every time.
 
 mod forget;
 mod part;

@@ -5,6 +5,7 @@ use crate::{
     Error, Result,
     batch::{create, sync_all},
     layout::{create_dir, remove_tree, sync},
+    mend::is_of_the_file,
 };
 use anneal_content::{BlobDigest, BlobHasher};
 use rustix::fs::{FlockOperation, flock};
@@ -92,9 +93,9 @@ impl Pool {
     pub(super) fn read(&self, digest: &BlobDigest, limit: u64) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         let file = self.open_blob(digest)?;
-        file.take(limit + 1).read_to_end(&mut bytes).map_err(Error::io("read", &self.blob(digest)))?;
+        file.take(limit + 1).read_to_end(&mut bytes).map_err(|e| self.read_error(digest, e))?;
         if bytes.len() as u64 > limit {
-            return Err(Error::TooLong { what: format!("{digest} in a backup"), limit });
+            return Err(self.damaged(digest, format!("it is longer than {limit} bytes")));
         }
         match BlobDigest::of(&bytes) {
             found if found == *digest => Ok(bytes),
@@ -109,23 +110,41 @@ impl Pool {
 
     /// A file of the pool, unchecked.
     pub(super) fn open_blob(&self, digest: &BlobDigest) -> Result<File> {
-        let path = self.blob(digest);
-        match open_file(&path) {
+        match open_file(&self.blob(digest)) {
             Ok(file) => Ok(file),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Err(self.damaged(digest, "it is missing".to_owned())),
-            Err(e) => Err(Error::io("open", &path)(e)),
+            Err(e) => Err(self.read_error(digest, e)),
         }
+    }
+
+    fn read_error(&self, digest: &BlobDigest, error: io::Error) -> Error {
+        if is_of_the_file(&error) {
+            self.damaged(digest, format!("it cannot be read: {error}"))
+        } else {
+            Error::io("read", &self.blob(digest))(error)
+        }
+    }
+
+    /// Whether a file has these bytes.
+    fn holds(&self, digest: &BlobDigest, bytes: &[u8]) -> bool {
+        let mut found = Vec::new();
+        let read = open_file(&self.blob(digest)).and_then(|file| {
+            // a byte more than they are, so that a longer file differs
+            file.take(bytes.len() as u64 + 1).read_to_end(&mut found)
+        });
+        read.is_ok() && found == bytes
     }
 
     /// Reads a file whole; says what is wrong with it, if anything is.
     pub(super) fn wrong_with(&self, digest: &BlobDigest, size: u64) -> Result<Option<String>> {
-        let path = self.blob(digest);
-        let mut file = match self.open_blob(digest) {
-            Err(Error::BackupDamaged { reason, .. }) => return Ok(Some(reason)),
-            opened => opened?,
-        };
         let mut hasher = BlobHasher::new();
-        io::copy(&mut file, &mut hasher).map_err(Error::io("read", &path))?;
+        let read = self
+            .open_blob(digest)
+            .and_then(|mut file| io::copy(&mut file, &mut hasher).map_err(|e| self.read_error(digest, e)));
+        match read {
+            Err(Error::BackupDamaged { reason, .. }) => return Ok(Some(reason)),
+            read => read?,
+        };
         let (found, bytes) = hasher.finish();
         Ok((found != *digest || bytes != size).then(|| format!("its {bytes} bytes hash to {found}")))
     }
@@ -208,10 +227,10 @@ impl PoolWriter {
         fs::symlink_metadata(self.pool.blob(digest)).is_ok_and(|found| found.is_file() && found.len() == size)
     }
 
-    /// Adds bytes.
+    /// Adds bytes; they are at hand, so that what is there is compared with them and not believed.
     pub(super) fn put(&mut self, bytes: &[u8]) -> Result<BlobDigest> {
         let digest = BlobDigest::of(bytes);
-        if !self.has(&digest, bytes.len() as u64) {
+        if !self.pool.holds(&digest, bytes) {
             self.put_chunks(&digest, |write| write(bytes))?;
         }
         Ok(digest)
@@ -271,6 +290,24 @@ impl PoolWriter {
 }
 
 impl Pool {
+    /// Moves files away that are still wrong when nobody writes to the backup; gives where each is now.
+    pub(super) fn set_aside(&self, wrong: &[BlobDigest]) -> Result<Vec<(BlobDigest, PathBuf)>> {
+        let _lock = self.lock()?;
+        let (dir, mut moved) = (self.dir.join("wrong"), Vec::new());
+        for digest in wrong {
+            let path = self.blob(digest);
+            // a backup may have replaced it since it was read
+            if self.sound_bytes(digest).is_some() || fs::symlink_metadata(&path).is_err() {
+                continue;
+            }
+            create_dir(&dir)?;
+            let to = dir.join(digest.hex());
+            fs::rename(&path, &to).map_err(Error::io("set aside", &path))?;
+            moved.push((*digest, to));
+        }
+        Ok(moved)
+    }
+
     fn lock(&self) -> Result<File> {
         let path = self.dir.join("LOCK");
         let mut options = OpenOptions::new();

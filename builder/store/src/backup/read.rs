@@ -9,7 +9,7 @@ use crate::{
     tree::FILE_MODE,
 };
 use anneal_content::BlobDigest;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// So many blobs, or so many bytes, are made durable together.
 const BATCH_BLOBS: usize = 512;
@@ -103,6 +103,15 @@ impl Backup {
             }
         }
         Ok(checked)
+    }
+
+    /// Moves the files away that a check found wrong, and gives where they are now: the next backup copies again what the
+    /// store still has, where otherwise a file of the right size would be believed.
+    pub fn set_aside(&self, checked: &Checked) -> Result<Vec<(BlobDigest, PathBuf)>> {
+        if checked.wrong.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.pool.set_aside(&checked.wrong.iter().map(|(digest, _)| *digest).collect::<Vec<_>>())
     }
 
     pub(super) fn blob_row(

@@ -35,7 +35,8 @@ pub(crate) struct BackupArgs {
     /// Keep only the newest N backups in the directory, this one among them
     #[arg(long, value_name = "N", conflicts_with = "check")]
     keep: Option<NonZeroUsize>,
-    /// Make none: read the newest one, or --generation, against its digests and its seal; exit 1 where it is damaged
+    /// Make none: read the newest one, or --generation, against its digests and its seal; exit 1 where it is damaged. Wrong
+    /// files are moved to DIR/wrong, so that the next backup copies them again
     #[arg(long)]
     check: bool,
     /// Which generation to check
@@ -131,6 +132,7 @@ fn check(args: &BackupArgs, settings: &Settings, output: &Output) -> Result<()> 
     let generation = backup.generation(args.generation).map_err(damaged)?;
     let seal = log_key(args, settings)?.map(|key| backup::verified_seal(&generation, &key)).transpose()?;
     let checked = backup.check(&generation).map_err(damaged)?;
+    let aside = backup.set_aside(&checked);
     let text = || {
         let mut text = format!(
             "backup {}: {} events; {} files read, {} of blobs\n",
@@ -151,18 +153,31 @@ fn check(args: &BackupArgs, settings: &Settings, output: &Output) -> Result<()> 
         for (digest, reason) in &checked.wrong {
             let _ = writeln!(text, "  wrong: {digest}: {reason}");
         }
+        match &aside {
+            Ok(moved) => moved.iter().for_each(|(_, to)| {
+                let _ = writeln!(text, "  moved away: {}", to.display());
+            }),
+            Err(error) => {
+                let _ = writeln!(text, "  wrong files stay in their places: {error}");
+            }
+        }
         printable(&text)
     };
     let value = json!({
         "backup": generation.number, "head": generation.manifest.head, "files": checked.files, "bytes": checked.bytes,
         "wrong": checked.wrong, "damaged": generation.manifest.damaged, "seal_verified": seal.is_some(),
+        "moved_away": aside.as_deref().unwrap_or_default(),
     });
     output.result(text, &value)?;
-    match checked.wrong.len() {
-        0 => Ok(()),
-        count => {
-            Err(Error::No(format!("{count} files of the backup are damaged; use another copy, and back up again")))
-        }
+    match (checked.wrong.len(), &aside) {
+        (0, _) => Ok(()),
+        (count, Ok(_)) => Err(Error::No(format!(
+            "{count} files of the backup are damaged; back up again, which copies what the store still has, and check again"
+        ))),
+        (count, Err(_)) => Err(Error::No(format!(
+            "{count} files of the backup are damaged and could not be moved away, so no backup replaces them: check again \
+             as who may write there, or use another copy"
+        ))),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Rot under a backup: in the store that is backed up, and in the backup itself.
 
-use super::{back_up, filled, restore, whole};
+use super::{back_up, filled, pool, refused, restore, whole};
 use crate::{fresh, noise};
 use anneal_content::BlobDigest;
 use anneal_store::{Backup, Error, Mended, Store};
@@ -157,4 +157,58 @@ fn a_lost_blob_stays_lost_where_the_backups_file_is_no_better_and_comes_back_whe
     fs::write(&kept, &bytes).unwrap();
     assert!(matches!(store.mend_from(&digest, &backup).unwrap(), Mended::Mended(_)));
     assert_eq!(store.read_blob(&digest, u64::MAX).unwrap(), bytes);
+}
+
+#[test]
+fn a_part_or_manifest_that_rotted_in_the_backup_is_written_again_by_the_next_one() {
+    let (dir, store) = fresh();
+    let actions = filled(&store);
+    let to = dir.path().join("backup");
+    back_up(&store, &to);
+    let ours = |path: &PathBuf| {
+        let digest = format!("sha256:{}", path.file_name().unwrap().to_str().unwrap()).parse().unwrap();
+        !store.has(&digest).unwrap()
+    };
+    let of_tables: Vec<_> = pool(&to).into_iter().filter(ours).collect();
+    // a part of each of the five tables, and the manifest
+    assert!(of_tables.len() >= 6, "{of_tables:?}");
+    let right: Vec<_> = of_tables.iter().map(|path| flip(path)).collect();
+    let backed = back_up(&store, &to);
+    assert_eq!(backed.copied_files, of_tables.len() as u64);
+    assert!(of_tables.iter().zip(right).all(|(path, bytes)| fs::read(path).unwrap() == bytes));
+    let backup = Backup::open(&to).unwrap();
+    for number in [1, 2] {
+        assert_eq!(backup.check(&backup.generation(Some(number)).unwrap()).unwrap().wrong, []);
+    }
+    assert_eq!(whole(&restore(&to, &dir.path().join("restored")), &actions), 20);
+}
+
+#[test]
+fn a_blob_that_rotted_in_the_backup_is_moved_away_by_a_check_and_copied_again_by_the_next_backup() {
+    let (dir, store) = fresh();
+    let actions = filled(&store);
+    let (one, other) = (store.put_blob(&noise(1, 30_000)).unwrap(), store.put_blob(&noise(2, 30_000)).unwrap());
+    let to = dir.path().join("backup");
+    back_up(&store, &to);
+    flip(&file(&to, &one));
+    fs::remove_file(file(&to, &other)).unwrap();
+    let backup = Backup::open(&to).unwrap();
+    let generation = backup.generation(None).unwrap();
+    let checked = backup.check(&generation).unwrap();
+    assert_eq!(checked.wrong.len(), 2, "{checked:?}");
+    // who writes a generation may be about to name it
+    let draft = store.backup(&to, &|| false).unwrap();
+    refused(backup.set_aside(&checked), &["is writing to the backup"]);
+    drop(draft);
+    let moved = backup.set_aside(&checked).unwrap();
+    assert_eq!(moved, [(one, to.join("wrong").join(one.hex()))]);
+    assert!(moved[0].1.exists() && !file(&to, &one).exists());
+    assert_eq!(backup.set_aside(&checked).unwrap(), []);
+    // the other one came with the draft
+    assert_eq!(back_up(&store, &to).copied_files, 1);
+    for number in [1, 2] {
+        assert_eq!(backup.check(&backup.generation(Some(number)).unwrap()).unwrap().wrong, []);
+    }
+    assert_eq!(backup.set_aside(&checked).unwrap(), [], "what was right again was moved");
+    assert_eq!(whole(&restore(&to, &dir.path().join("restored")), &actions), 20);
 }
