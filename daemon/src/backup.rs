@@ -19,7 +19,7 @@ use anneal_store::{Backed, Backup, BucketPlace, ChunkHash, Forgotten, Generation
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeSet,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 /// What a state directory may hold before a restore, beside nothing: keys that were put in place, an interrupted restore.
@@ -50,18 +50,7 @@ pub(crate) fn back_up(
 ) -> Result<BackedUp> {
     let (to, with_keys) = (request.dir.as_path(), request.with_keys);
     let state = store.dir().parent().unwrap_or(store.dir());
-    let inside =
-        |path: &Path| path.canonicalize().is_ok_and(|path| state.canonicalize().is_ok_and(|s| path.starts_with(s)));
-    if inside(to) || to.parent().is_some_and(inside) {
-        let text =
-            format!("{} is in the state directory: what takes that takes its backup too; name another", to.display());
-        return Err(Error::Input(text));
-    }
-    if let Some(outer) = to.ancestors().skip(1).find(|outer| Backup::open(outer).is_ok()) {
-        let text =
-            format!("{} is inside the backup {}; name that, or another directory", to.display(), outer.display());
-        return Err(Error::Input(text));
-    }
+    require_apart(to, state)?;
     let at_ms = now_ms();
     let draft = store.backup(to, stop)?;
     if with_keys {
@@ -74,6 +63,36 @@ pub(crate) fn back_up(
     let backed = draft.seal(&sign_note(&seal, &keys.log)?)?;
     let forgotten = request.keep.map(|keep| Backup::forget(to, keep)).transpose()?;
     Ok(BackedUp { backed, forgotten })
+}
+
+/// Refuses a directory that is, or would be made, in the state directory or in another backup, whatever links lead there.
+fn require_apart(to: &Path, state: &Path) -> Result<()> {
+    let existing = to.ancestors().find_map(|path| Some((path, path.canonicalize().ok()?)));
+    let Some((named, real)) = existing else {
+        return Err(Error::Input(format!("{} is not an absolute path", to.display())));
+    };
+    let rest = to.strip_prefix(named).unwrap_or(Path::new(""));
+    if rest.components().any(|part| part == Component::ParentDir) {
+        let text =
+            format!("{} leads back out of {}, which is not there; name it without `..`", to.display(), rest.display());
+        return Err(Error::Input(text));
+    }
+    let state = state.canonicalize().map_err(io("find", state))?;
+    if real.starts_with(&state) {
+        let text =
+            format!("{} is in the state directory: what takes that takes its backup too; name another", to.display());
+        return Err(Error::Input(text));
+    }
+    // the directory itself may be a backup, and is added to then
+    let above = real.ancestors().skip(usize::from(named == to));
+    match above.into_iter().find(|outer| Backup::open(outer).is_ok()) {
+        Some(outer) => Err(Error::Input(format!(
+            "{} is inside the backup {}; name that, or another directory",
+            to.display(),
+            outer.display()
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// The seal of a generation, if one of these log keys made it for exactly this generation.
@@ -244,4 +263,38 @@ impl Restore<'_> {
 fn changed(seal: &BackupSeal, keys: &Keys) -> Vec<Role> {
     let is_changed = |(role, key): &(Role, &SecretKey)| seal.keys.get(role) != Some(&key.public().id());
     keys.all().into_iter().filter(is_changed).map(|(role, _)| role).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{fs, os::unix::fs::symlink};
+
+    #[test]
+    fn no_way_leads_a_backup_into_the_state_or_into_another_backup() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |path: &str| dir.path().join(path);
+        let (state, bak) = (at("state"), at("bak"));
+        drop(Store::open(&state.join("store"), OpenMode::ReadWrite).unwrap());
+        let store = Store::open(&at("other"), OpenMode::ReadWrite).unwrap();
+        store.backup(&bak, &|| false).unwrap().seal(b"").unwrap();
+        symlink(&state, at("to-state")).unwrap();
+        symlink(bak.join("blobs"), at("to-blobs")).unwrap();
+        symlink(&bak, at("to-bak")).unwrap();
+        fs::create_dir(at("empty")).unwrap();
+        let refused = |path: &str, because: &str| {
+            let text = require_apart(&at(path), &state).unwrap_err().to_string();
+            assert!(text.contains(because), "{path}: {text}");
+        };
+        for path in ["state", "state/x", "state/x/y", "state/store/x", "to-state", "to-state/x/y", "empty/../state/x"] {
+            refused(path, "is in the state directory");
+        }
+        for path in ["bak/x", "bak/x/y", "bak/blobs", "to-blobs", "to-blobs/in", "to-blobs/x/y", "to-bak/x"] {
+            refused(path, "is inside the backup");
+        }
+        refused("empty/x/../../state/y", "without `..`");
+        for path in ["bak", "to-bak", "empty", "empty/x/y", "state-of-things", "to-bak/../new"] {
+            require_apart(&at(path), &state).unwrap();
+        }
+    }
 }
