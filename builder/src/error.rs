@@ -123,9 +123,12 @@ impl Error {
     pub fn is_of_the_machine(&self) -> bool {
         match self {
             Self::Store(error) => error.is_of_the_machine(),
-            Self::Sandbox(error) => {
-                !matches!(error, anneal_sandbox::Error::Spec { .. } | anneal_sandbox::Error::Exec { .. })
-            }
+            Self::Sandbox(error) => !matches!(
+                error,
+                anneal_sandbox::Error::Spec { .. }
+                    | anneal_sandbox::Error::Mount { .. }
+                    | anneal_sandbox::Error::Exec { .. }
+            ),
             Self::Fetch { source, .. } | Self::BuildRoot { source, .. } => {
                 matches!(**source, anneal_fetch::Error::Spool { .. } | anneal_fetch::Error::Sink { .. })
             }
