@@ -173,7 +173,7 @@ fn a_full_disk_stops_the_work_and_loses_nothing() {
     let notes = Notes::ready(dir.path());
     let disk = dir.path().join("disk");
     fs::create_dir(&disk).unwrap();
-    let mounted = Said::by(Command::new("mount").args(["-t", "tmpfs", "-o", "size=96m", "anneal-test"]).arg(&disk));
+    let mounted = Said::by(Command::new("mount").args(["-t", "tmpfs", "-o", "size=160m", "anneal-test"]).arg(&disk));
     if mounted.code != 0 {
         return skipped("no permission to mount a small file system");
     }
