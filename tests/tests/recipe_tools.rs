@@ -118,6 +118,58 @@ fn a_bump_lists_a_release_with_its_digest_and_a_failed_one_leaves_the_recipe_alo
 }
 
 #[test]
+fn what_a_lock_file_names_is_written_by_digest_and_a_file_that_is_another_one_is_not() {
+    let dir = scratch();
+    let notes = Notes::ready(dir.path());
+    let place = &notes.place;
+    let lock = |text: &str| {
+        format!(
+            "version = 3\n[[package]]\nname = \"app\"\nversion = \"1.0.0\"\n[[package]]\nname = \"itoa\"\nversion = \"1.0.5\"\n\
+             source = \"registry+https://index.example/\"\nchecksum = \"{}\"\n",
+            sha256(text.as_bytes())
+        )
+    };
+    let lock_text = lock("the crate");
+    let Some(()) = archive(&place.catalog, "app.tar.gz", "app-1.0", &[("Cargo.lock", &lock_text)]) else {
+        return skipped("no tar");
+    };
+    let source = fs::read(place.catalog.join("sources/app.tar.gz")).unwrap();
+    let recipe = place.catalog.join("packages/app.toml");
+    let before = format!(
+        "name = \"app\"\nsummary = \"An app\"\nlicense = \"MIT\"\nversion = \"1.0\"\n\n[[release]]\nversion = \"1.0\"\n\
+         date = \"2021-03-04\"  # as told\n[[release.source]]\nsha256 = \"{}\"\nbytes = {}\nfile = \"app.tar.gz\"\n\
+         unpack = \"app\"\nplaces = [\"path:sources/app.tar.gz\"]\n\n[build]\nsteps = [\"cp Cargo.lock \\\"$OUT/\\\"\"]\n",
+        sha256(&source),
+        source.len()
+    );
+    fs::write(&recipe, &before).unwrap();
+    let mirror = dir.path().join("itoa-1.0.5.crate");
+    let locked = |args: &[&str]| {
+        let address = format!("file:{}/{{crate}}-{{version}}.crate", dir.path().display());
+        let args = [&["recipe", "lock", "sources"], args].concat();
+        Said::by(place.command(&args).env("ANNEAL_MIRROR_CRATE", address))
+    };
+    fs::write(&mirror, "another crate").unwrap();
+    locked(&["app"]).refused(2, &["crate:itoa/1.0.5 is sha256:", "not what the lock file says"]);
+    assert_eq!(fs::read_to_string(&recipe).unwrap(), before);
+    fs::write(&mirror, "the crate").unwrap();
+    let said = locked(&["app"]).fine();
+    assert!(said.out.contains("1 sources of Cargo.lock in release 1.0, 1 new, 0 gone"), "{}", said.out);
+    let line = format!("locked = [\"crate:itoa/1.0.5 {} 9\"]\n", sha256(b"the crate"));
+    assert_eq!(fs::read_to_string(&recipe).unwrap(), before.replace("# as told\n", &format!("# as told\n{line}")));
+    place.anneal(&["recipe", "fmt", "--check", recipe.to_str().unwrap()]).fine();
+    // What is listed already is not fetched again, and what is no longer named goes.
+    fs::remove_file(&mirror).unwrap();
+    assert!(locked(&["app"]).fine().out.contains("0 new, 0 gone"));
+    let other = dir.path().join("go.sum");
+    fs::write(&other, "").unwrap();
+    assert!(locked(&["app", "--lock-file", other.to_str().unwrap()]).fine().out.contains("0 new, 1 gone"));
+    locked(&["app", "--release", "2.0"]).refused(2, &["app lists no release 2.0, but 1.0"]);
+    locked(&[]).refused(2, &["<NAME>"]);
+    locked(&["note"]).refused(2, &["--lock-file"]);
+}
+
+#[test]
 fn recipes_are_written_in_one_way_and_a_check_only_looks() {
     let dir = scratch();
     let notes = Notes::ready(dir.path());
