@@ -20,7 +20,7 @@ const FORMAT_BUCKET: &str = "anneal store 1, blobs in a bucket";
 const TEXT_MAX: u64 = 4096;
 /// What must be free where a store is made: the reserve, what the database takes in advance, and some room for what it is
 /// made for.
-const ROOM_BYTES: u64 = RESERVE_BYTES + (96 << 20);
+const ROOM_BYTES: u64 = RESERVE_BYTES + (64 << 20);
 /// Where Linux names the current boot.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
