@@ -380,7 +380,7 @@ impl Error {
     }
 
     /// A database that cannot be read where it is opened, in the words of one that cannot be opened.
-    pub(crate) fn as_unopened(self) -> Self {
+    pub(crate) fn into_unopened(self) -> Self {
         match self {
             Self::Database { path, source, .. } => Self::Unopened { path, source },
             other => other,

@@ -162,7 +162,7 @@ fn look(layout: &Layout, acknowledged: &Acknowledged) -> Result<()> {
     let db = Db::look(&path)?;
     let held = acknowledged.hold_against(layout, &db);
     // what a writer goes on from must be readable, too
-    held.and_then(|()| journal::end(layout, &db).map(drop)).map_err(Error::as_unopened)
+    held.and_then(|()| journal::end(layout, &db).map(drop)).map_err(Error::into_unopened)
 }
 
 /// The same for a database that is open.
@@ -172,7 +172,7 @@ fn hold(acknowledged: &Acknowledged, layout: &Layout, db: &Db, mode: OpenMode) -
         Err(Error::HeadLost { .. }) if mode == OpenMode::ReadOnly => {
             Acknowledged::read(layout)?.hold_against(layout, db)
         }
-        held => held.map_err(Error::as_unopened),
+        held => held.map_err(Error::into_unopened),
     }
 }
 
