@@ -106,8 +106,12 @@ fn a_payload_sees_its_own_group_as_the_root_of_all() {
 fn a_sweep_finds_what_was_left_in_another_group_than_its_own() {
     let namespace = std::os::unix::fs::MetadataExt::ino(&fs::metadata("/proc/self/ns/pid").unwrap());
     let mut tried = 0;
-    for hierarchy in ["/sys/fs/cgroup", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/pids", "/sys/fs/cgroup/unified"] {
-        let elsewhere = Path::new(hierarchy).join(format!("elsewhere-{}", std::process::id()));
+    // A user may make groups in none of the hierarchies, only in the group that is delegated.
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap();
+    let delegated = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+    let hierarchies = ["", "memory", "pids", "unified", delegated.trim_end_matches("anneal-main")];
+    for hierarchy in hierarchies.map(|name| Path::new("/sys/fs/cgroup").join(name)) {
+        let elsewhere = hierarchy.join(format!("elsewhere-{}", std::process::id()));
         if fs::create_dir(&elsewhere).is_err() {
             continue;
         }
@@ -119,7 +123,7 @@ fn a_sweep_finds_what_was_left_in_another_group_than_its_own() {
         if is_group {
             [&left, &unseen].iter().for_each(|group| fs::create_dir(group).unwrap());
             sweep(&elsewhere.join("none")).unwrap();
-            assert!(!left.exists() && unseen.exists(), "{hierarchy}");
+            assert!(!left.exists() && unseen.exists(), "{}", hierarchy.display());
             fs::remove_dir(&unseen).unwrap();
             tried += 1;
         }
