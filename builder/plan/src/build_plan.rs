@@ -136,17 +136,16 @@ impl BuildPlan {
     /// The plan as it came out: what was kept in place of a build says so.
     #[must_use]
     pub fn with_kept(mut self, kept: &KeptBuilds) -> Self {
+        let mut packages = BTreeSet::new();
         for step in &mut self.steps {
             if let Some(linked) = kept.get(&step.derivation()) {
                 let (package, version) = (step.package().clone(), step.version().clone());
+                packages.insert(package.clone());
                 *step = Step::Keep { package, version, derivation: step.derivation(), linked: linked.clone() };
             }
         }
         for image in &mut self.images {
-            let is_kept = |name: &PackageName| {
-                self.steps.iter().any(|step| matches!(step, Step::Keep { package, .. } if package == name))
-            };
-            image.rebuilt.retain(|name| !is_kept(name));
+            image.rebuilt.retain(|name| !packages.contains(name));
         }
         self
     }

@@ -156,19 +156,11 @@ impl Reaper {
         // Fails when nobody is left, which is as well.
         let _ = syscall::kill(-1, libc::SIGKILL);
         while self.reap_one(0).is_some() {}
-        // SAFETY: plain integers, overwritten by the call.
-        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-        // SAFETY: a live buffer of the right type.
-        unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, &mut usage) };
-        let milliseconds = |time: libc::timeval| (time.tv_sec as u64) * 1000 + (time.tv_usec as u64) / 1000;
         Event::Ended {
             exit_ns: end.at_ns,
             code: libc::WIFEXITED(end.status).then(|| libc::WEXITSTATUS(end.status)),
             signal: libc::WIFSIGNALED(end.status).then(|| libc::WTERMSIG(end.status)),
             probe,
-            user_ms: milliseconds(usage.ru_utime),
-            system_ms: milliseconds(usage.ru_stime),
-            max_rss_kib: usage.ru_maxrss as u64,
         }
     }
 }

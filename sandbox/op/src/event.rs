@@ -85,11 +85,5 @@ pub enum Event {
         signal: Option<i32>,
         /// The answer to the probe, if one was asked for and answered.
         probe: Option<ProbeAnswer>,
-        /// Processor time of all processes in user mode, milliseconds.
-        user_ms: u64,
-        /// Processor time of all processes in the kernel, milliseconds.
-        system_ms: u64,
-        /// The largest resident size of any one process, KiB.
-        max_rss_kib: u64,
     },
 }

@@ -1,6 +1,6 @@
 //! Which control groups this process may make, found once.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -46,17 +46,15 @@ const LOOKED_AT: usize = 20_000;
 
 /// Every group of the mounted hierarchies that may hold some of ours: a launcher that was killed need not have been in
 /// the same group as this one.
-pub(super) fn everywhere() -> Vec<PathBuf> {
+pub(super) fn everywhere() -> BTreeSet<PathBuf> {
     let mounts = mounted(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default());
     let is_used = |mount: &&Mounted| {
         mount.version == 2 || mount.options.split(',').any(|option| matches!(option, "memory" | "pids"))
     };
     let mut waiting: VecDeque<PathBuf> = mounts.iter().filter(is_used).map(|mount| mount.point.clone()).collect();
-    let (mut found, mut looked_at) = (find().parents(), 0);
+    let (mut found, mut looked_at) = (BTreeSet::from_iter(find().parents()), 0);
     while let Some(group) = waiting.pop_front() {
-        if !found.contains(&group) {
-            found.push(group.clone());
-        }
+        found.insert(group.clone());
         for entry in fs::read_dir(&group).into_iter().flatten().flatten() {
             if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 continue;

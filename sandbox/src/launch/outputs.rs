@@ -383,7 +383,8 @@ fn count(walk: &mut Walk, name: &std::ffi::CStr) {
         walk.waiting.push((current.output, Rc::new(place)));
     } else {
         let file = (found.st_dev, found.st_ino);
-        if if found.st_nlink > 1 { !walk.linked.insert(file) } else { walk.linked.contains(&file) } {
+        let counted = if found.st_nlink > 1 { !walk.linked.insert(file) } else { walk.linked.contains(&file) };
+        if counted {
             return;
         }
     }

@@ -419,9 +419,8 @@ impl<'a> Watch<'a> {
             trace,
         };
         let by_itself = match self.report {
-            Some(Event::Ended { exit_ns, code, signal, probe, user_ms, system_ms, max_rss_kib }) => {
+            Some(Event::Ended { exit_ns, code, signal, probe }) => {
                 seen.exit_ns = exit_ns;
-                seen.usage = Usage { user_ms, system_ms, max_rss_kib };
                 seen.probe = probe.map(|answer| ProbeResult {
                     status: answer.status,
                     body: answer.body,
