@@ -62,10 +62,9 @@ fn own_licenses(expression: &str) -> Vec<String> {
     words.filter(|word| word.starts_with("LicenseRef-")).map(ToOwned::to_owned).collect()
 }
 
-/// A package's package URL with its version.
+/// A package's package URL without its version: whoever writes that too must know how URLs spell it.
 pub(crate) fn purl(recipe: &PackageRecipe) -> String {
-    let base = recipe.upstream.purl.clone().unwrap_or_else(|| format!("pkg:generic/{}", recipe.name));
-    format!("{base}@{}", recipe.version())
+    recipe.upstream.purl.clone().unwrap_or_else(|| format!("pkg:generic/{}", recipe.name))
 }
 
 impl Builder {
@@ -216,7 +215,10 @@ impl Builder {
             ));
             unenforced.extend(result.limits_not_enforced);
             let secs = i64::try_from(result.started_ms / 1000).unwrap_or(i64::MAX);
-            started = Some(started.map_or(secs, |before: i64| before.min(secs)));
+            // A package may have been built once more since, to the same bytes; when the image was made that had not begun.
+            if secs <= input.finished_secs {
+                started = Some(started.map_or(secs, |before: i64| before.min(secs)));
+            }
         }
         logs.push(ResourceDescriptor::blob("check results", &input.results));
         dependencies.sort_by(|a, b| (&a.name, &a.uri).cmp(&(&b.name, &b.uri)));

@@ -1,6 +1,6 @@
 //! A state directory and a catalogue, and the program started on them.
 
-use crate::{Daemon, Notes, Said, program, scratch, sha256, target, top, wait_for};
+use crate::{Daemon, Notes, Said, ask_socket, decoded, program, scratch, sha256, target, top, wait_for};
 use std::{
     net::TcpListener,
     path::{Path, PathBuf},
@@ -127,6 +127,18 @@ impl Place {
     #[track_caller]
     pub fn events(&self) -> Vec<serde_json::Value> {
         self.anneal(&["log", "--json"]).fine().json().as_array().unwrap().clone()
+    }
+
+    /// What a statement about a manifest says, asked of the daemon.
+    #[track_caller]
+    pub fn predicate(&self, manifest: &str, kind: &str) -> serde_json::Value {
+        let shown = self.anneal(&["image", "show", manifest, "--json"]).fine().json();
+        let evidence = shown["image"]["evidence"].as_array().unwrap().clone();
+        let one = evidence.into_iter().find(|one| one["predicate_type"] == kind).unwrap();
+        let path = format!("/v1/blob/{}", one["bundle"].as_str().unwrap());
+        let bundle = ask_socket(self, "GET", &path, "application/json", b"").unwrap().json();
+        let payload = decoded(bundle["dsseEnvelope"]["payload"].as_str().unwrap());
+        serde_json::from_slice::<serde_json::Value>(&payload).unwrap()["predicate"].clone()
     }
 
     /// Drops a record into the feed directory, all at once.

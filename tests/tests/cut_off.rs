@@ -6,7 +6,7 @@
 #[path = "cut_off/linking.rs"]
 mod linking;
 
-use anneal_tests::{Facts, Place, ask_socket, broken_promises, decoded, scratch, wait_for};
+use anneal_tests::{Facts, Place, ask_socket, broken_promises, scratch, wait_for};
 use linking::{ADVISORY, Linking, PATCHED};
 use serde_json::Value;
 use std::time::Duration;
@@ -50,13 +50,7 @@ fn line<'t>(text: &'t str, package: &str) -> &'t str {
 
 /// What the provenance of a manifest says.
 fn provenance(place: &Place, manifest: &str) -> Value {
-    let shown = place.anneal(&["image", "show", manifest, "--json"]).fine().json();
-    let evidence = shown["image"]["evidence"].as_array().unwrap().clone();
-    let one = evidence.into_iter().find(|one| one["predicate_type"] == "https://slsa.dev/provenance/v1").unwrap();
-    let path = format!("/v1/blob/{}", one["bundle"].as_str().unwrap());
-    let bundle = ask_socket(place, "GET", &path, "application/json", b"").unwrap().json();
-    let payload = decoded(bundle["dsseEnvelope"]["payload"].as_str().unwrap());
-    serde_json::from_slice::<Value>(&payload).unwrap()["predicate"].clone()
+    place.predicate(manifest, "https://slsa.dev/provenance/v1")
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use anneal_tests::{Notes, Place, file, scratch};
 use serde_json::Value;
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 use tempfile::TempDir;
 
 /// A note that was published, and whose recipe is another one since.
@@ -112,4 +112,36 @@ fn the_build_root_of_what_was_published_is_kept_when_the_lock_changes() {
     let why = notes.place.anneal(&["store", "why", lock]).fine();
     assert!(why.out.contains("the lock of the build root of"), "{}", why.out);
     daemon.stop();
+}
+
+#[test]
+fn an_image_that_came_out_the_same_from_a_later_build_is_signed_whatever_its_version_is_spelled_with() {
+    let dir = scratch();
+    let notes = Notes::with_small_root(dir.path());
+    // A `+` may stand in versions; in package URLs and tags it must not.
+    notes.edit("version = \"1.0\"", "version = \"1.0+r1\"");
+    notes.edit("steps = ['grep -q note", "steps = ['grep -q nothing");
+    let _daemon = notes.place.daemon();
+    notes.place.anneal(&["build", "note"]).refused(1, &["note"]);
+    // The test is put right, and a step that changes nothing has the package built once more: later by a second, since
+    // statements count in seconds.
+    std::thread::sleep(Duration::from_millis(1100));
+    notes.edit("steps = ['grep -q nothing", "steps = ['grep -q note");
+    notes.edit("steps = [\n", "steps = [\n  'true',");
+    notes.place.anneal(&["build", "note"]).fine();
+    let key = notes.place.approver("ada");
+    let candidate = &notes.place.candidates()[0];
+    notes.place.approve(&format!("c{}", candidate["id"]), &key).fine();
+    let manifest = candidate["manifest"].as_str().unwrap();
+    let keys: BTreeSet<String> = notes.place.events().iter().filter_map(|e| assembled(e, manifest)).collect();
+    assert_eq!(keys.len(), 2, "the same bytes came from two builds: {keys:?}");
+    let times = &notes.place.predicate(manifest, "https://slsa.dev/provenance/v1")["runDetails"]["metadata"];
+    assert!(times["finishedOn"].is_string() && times["startedOn"].is_null(), "{times}");
+    let sbom = notes.place.predicate(manifest, "https://spdx.dev/Document").to_string();
+    assert!(sbom.contains("\"pkg:generic/note@1.0%2Br1\"") && sbom.contains("\"1.0+r1\""), "{sbom}");
+}
+
+/// What the image was made from, where this event is of its making.
+fn assembled(event: &Value, manifest: &str) -> Option<String> {
+    (event["manifest"] == manifest).then(|| event["key"].as_str().map(ToOwned::to_owned))?
 }

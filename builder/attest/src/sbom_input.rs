@@ -33,7 +33,7 @@ pub struct SbomPackage {
     pub version: Version,
     /// An SPDX expression.
     pub license: String,
-    /// Its identity to scanners, such as `pkg:generic/zlib@1.2.13`.
+    /// Its identity to scanners without the version, such as `pkg:generic/zlib`; one with this very version does too.
     pub purl: String,
     /// What it is, in a line.
     pub summary: String,
