@@ -1,9 +1,8 @@
 //! Compression in blocks of a fixed size on several threads, with bytes that do not depend on how many.
 //!
 //! The input is cut at multiples of the codec's block size and nowhere else. Each block is compressed by
-//! itself from two things alone, its bytes and the window of input just before it, and by a compressor
-//! made for it; the results are written in the order of the input. At most `2 * threads` blocks are in
-//! memory, however large the layer.
+//! itself, from its bytes alone and by a compressor made for it; the results are written in the order of the
+//! input. At most `2 * threads` blocks are in memory, however large the layer.
 
 use crate::Error;
 use anneal_content::{BlobDigest, BlobHasher};
@@ -17,29 +16,12 @@ use std::{
 /// More threads than this gain nothing.
 const THREADS_MAX: usize = 64;
 
-/// A piece of the input.
-#[derive(Debug)]
-pub(crate) struct Block {
-    /// The bytes to compress.
-    pub(crate) data: Vec<u8>,
-    /// The bytes before them, as many as the codec asked for, fewer at the beginning.
-    pub(crate) before: Vec<u8>,
-    /// Whether the stream ends here.
-    pub(crate) last: bool,
-}
-
-/// How blocks become a compressed stream.
+/// How blocks become a compressed stream: what each becomes, one after another.
 pub(crate) trait Codec: Sync {
     /// Where the input is cut.
     fn block_bytes(&self) -> usize;
-    /// How much of the input before a block the codec uses.
-    fn window_bytes(&self) -> usize;
-    /// What precedes the first block.
-    fn header(&self) -> Vec<u8>;
-    /// One block.
-    fn compress(&self, block: &Block) -> io::Result<Vec<u8>>;
-    /// What follows the last block, from the CRC-32 and the length of the input.
-    fn trailer(&self, crc: u32, length: u64) -> Vec<u8>;
+    /// One block; only the last is shorter, and it is empty only where the input is.
+    fn compress(&self, block: &[u8]) -> io::Result<Vec<u8>>;
 }
 
 /// What was written.
@@ -50,7 +32,7 @@ pub(crate) struct Written {
 }
 
 struct Job {
-    block: Block,
+    block: Vec<u8>,
     reply: mpsc::SyncSender<io::Result<Vec<u8>>>,
 }
 
@@ -72,7 +54,6 @@ pub(crate) fn compress(
             started += usize::from(thread::Builder::new().spawn_scoped(scope, move || work(codec, &queue)).is_ok());
         }
         let mut writer = BlockWriter::begin(codec, sink, (started > 0).then_some((jobs, started * 2)));
-        writer.emit(&codec.header()).map_err(|source| Error::Sink { source })?;
         fill(&mut writer)?;
         writer.finish().map_err(|source| Error::Sink { source })
     })
@@ -95,17 +76,15 @@ struct BlockWriter<'a> {
     jobs: Option<(mpsc::Sender<Job>, usize)>,
     pending: VecDeque<mpsc::Receiver<io::Result<Vec<u8>>>>,
     buffer: Vec<u8>,
-    before: Vec<u8>,
-    crc: u32,
     plain: BlobHasher,
     packed: BlobHasher,
 }
 
 impl<'a> BlockWriter<'a> {
     fn begin(codec: &'a dyn Codec, sink: &'a mut dyn Write, jobs: Option<(mpsc::Sender<Job>, usize)>) -> Self {
-        let (buffer, before) = (Vec::with_capacity(codec.block_bytes()), Vec::new());
+        let buffer = Vec::with_capacity(codec.block_bytes());
         let (plain, packed) = (BlobHasher::new(), BlobHasher::new());
-        Self { codec, sink, jobs, pending: VecDeque::new(), buffer, before, crc: 0, plain, packed }
+        Self { codec, sink, jobs, pending: VecDeque::new(), buffer, plain, packed }
     }
 
     fn emit(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -113,12 +92,8 @@ impl<'a> BlockWriter<'a> {
         self.sink.write_all(bytes)
     }
 
-    fn submit(&mut self, last: bool) -> io::Result<()> {
-        let data = std::mem::replace(&mut self.buffer, Vec::with_capacity(self.codec.block_bytes()));
-        let window = data.len().saturating_sub(self.codec.window_bytes());
-        let next_before = data.get(window..).unwrap_or_default().to_vec();
-        let before = std::mem::replace(&mut self.before, next_before);
-        let block = Block { data, before, last };
+    fn submit(&mut self) -> io::Result<()> {
+        let block = std::mem::replace(&mut self.buffer, Vec::with_capacity(self.codec.block_bytes()));
         let Some((jobs, ahead)) = &self.jobs else {
             let packed = self.codec.compress(&block)?;
             return self.emit(&packed);
@@ -141,11 +116,9 @@ impl<'a> BlockWriter<'a> {
     }
 
     fn finish(mut self) -> io::Result<Written> {
-        self.submit(true)?;
+        self.submit()?;
         self.drain(0)?;
         let plain = std::mem::take(&mut self.plain).finish();
-        let trailer = self.codec.trailer(self.crc, plain.1);
-        self.emit(&trailer)?;
         self.sink.flush()?;
         Ok(Written { plain, packed: self.packed.finish() })
     }
@@ -158,13 +131,12 @@ fn gone() -> io::Error {
 impl Write for BlockWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.buffer.len() == self.codec.block_bytes() && !bytes.is_empty() {
-            self.submit(false)?;
+            self.submit()?;
         }
         let room = self.codec.block_bytes() - self.buffer.len();
         let taken = bytes.get(..room).unwrap_or(bytes);
         self.buffer.extend_from_slice(taken);
         self.plain.update(taken);
-        self.crc = zlib_rs::crc32::crc32(self.crc, taken);
         Ok(taken.len())
     }
     fn flush(&mut self) -> io::Result<()> {

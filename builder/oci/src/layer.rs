@@ -23,7 +23,7 @@ use std::{
 /// Names everything that the bytes of a layer depend on besides its entries; part of every provenance.
 ///
 /// The number changes with any change of the tar, the block sizes or the framing.
-pub const LAYER_WRITER: &str = "anneal-layer-1 ustar+pax gzip-256KiB zlib-rs-0.6.8 zstd-4MiB zstd-1.5.7";
+pub const LAYER_WRITER: &str = "anneal-layer-2 ustar+pax gzip-1MiB libdeflate-1.26 zstd-4MiB zstd-1.5.7";
 
 /// The longest symbolic link target, as on Linux.
 const TARGET_MAX: usize = 4095;

@@ -3,10 +3,7 @@
 //! Every zstd reader takes a sequence of frames as one stream. zstd's own threads are not used: their bytes
 //! depend on parameters that it chooses.
 
-use crate::{
-    Error,
-    block::{Block, Codec},
-};
+use crate::{Error, block::Codec};
 use std::io;
 use zstd::{bulk::Compressor, zstd_safe::CParameter};
 
@@ -30,20 +27,11 @@ impl Codec for Zstd {
     fn block_bytes(&self) -> usize {
         BLOCK_BYTES
     }
-    fn window_bytes(&self) -> usize {
-        0
-    }
-    fn header(&self) -> Vec<u8> {
-        Vec::new()
-    }
-    fn compress(&self, block: &Block) -> io::Result<Vec<u8>> {
+    fn compress(&self, block: &[u8]) -> io::Result<Vec<u8>> {
         let mut compressor = Compressor::new(i32::from(self.level))?;
         compressor.set_parameter(CParameter::ChecksumFlag(false))?;
         compressor.set_parameter(CParameter::ContentSizeFlag(true))?;
-        compressor.compress(&block.data)
-    }
-    fn trailer(&self, _crc: u32, _length: u64) -> Vec<u8> {
-        Vec::new()
+        compressor.compress(block)
     }
 }
 

@@ -15,9 +15,8 @@ fn packed(codec: &dyn Codec, threads: usize, input: &[u8], step: usize) -> (Vec<
 }
 
 fn gunzip(bytes: &[u8]) -> Vec<u8> {
-    // One member only: what follows it would be lost, and the comparison would fail.
     let mut plain = Vec::new();
-    flate2::read::GzDecoder::new(bytes).read_to_end(&mut plain).unwrap();
+    flate2::read::MultiGzDecoder::new(bytes).read_to_end(&mut plain).unwrap();
     plain
 }
 

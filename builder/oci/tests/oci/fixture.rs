@@ -71,6 +71,14 @@ pub(crate) fn plain_layer() -> (Vec<LayerEntry>, MemoryBlobs) {
     (entries, blobs)
 }
 
+/// The same with a file of two and a half MiB, so that it takes several gzip members.
+pub(crate) fn large_layer() -> (Vec<LayerEntry>, MemoryBlobs) {
+    let (mut entries, mut blobs) = plain_layer();
+    let lines: String = (0..200_000_u32).map(|n| format!("{:012x}\n", u64::from(n).pow(2) * 77)).collect();
+    entries.push(file(&mut blobs, "opt/large", lines, 0o644));
+    (entries, blobs)
+}
+
 pub(crate) fn pack(entries: &[LayerEntry], blobs: &MemoryBlobs, compression: Compression) -> (PackedLayer, Vec<u8>) {
     let mut bytes = Vec::new();
     let packed = pack_layer(entries, blobs, &Packing::new(compression, threads(2), EPOCH), &mut bytes).unwrap();
@@ -116,8 +124,11 @@ pub(crate) struct Image {
 }
 
 pub(crate) fn image(compression: Compression) -> Image {
-    let (entries, blobs) = plain_layer();
-    let layer = pack(&entries, &blobs, compression);
+    image_of(&plain_layer(), compression)
+}
+
+pub(crate) fn image_of((entries, blobs): &(Vec<LayerEntry>, MemoryBlobs), compression: Compression) -> Image {
+    let layer = pack(entries, blobs, compression);
     let config = image_config(&config_input(std::slice::from_ref(&layer.0))).unwrap();
     let manifest = image_manifest(&ManifestInput {
         config: config.descriptor(),

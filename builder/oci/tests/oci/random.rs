@@ -32,7 +32,7 @@ proptest! {
         let packed = pack_layer(&entries, &blobs, &packing, &mut bytes).unwrap();
         let turned: Vec<_> = entries.iter().rev().cloned().collect();
         prop_assert_eq!(&packed, &pack(&turned, &blobs, Compression::Gzip).0);
-        let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(bytes.as_slice()));
+        let mut archive = tar::Archive::new(flate2::read::MultiGzDecoder::new(bytes.as_slice()));
         let mut found = BTreeMap::new();
         let mut directories = std::collections::BTreeSet::new();
         for entry in archive.entries().unwrap() {

@@ -30,14 +30,21 @@ fn text(path: &Path) -> &str {
 #[test]
 fn the_compressors_own_programs_read_the_layers() {
     let dir = tempfile::tempdir().unwrap();
-    let (entries, blobs) = odd_layer();
+    let (entries, blobs) = large_layer();
     let expected = zstd::decode_all(pack(&entries, &blobs, Compression::Zstd).1.as_slice()).unwrap();
-    let readers = [(Compression::Gzip, "gzip"), (Compression::Gzip, "pigz"), (Compression::Zstd, "zstd")];
-    for (compression, name) in readers {
+    let python = "import gzip, sys; sys.stdout.buffer.write(gzip.open(sys.stdin.buffer).read())";
+    let readers = [
+        (Compression::Gzip, "gzip", &["-d", "-c"][..]),
+        (Compression::Gzip, "pigz", &["-d", "-c"]),
+        (Compression::Gzip, "busybox", &["gunzip", "-c"]),
+        (Compression::Gzip, "python3", &["-c", python]),
+        (Compression::Zstd, "zstd", &["-d", "-c"]),
+    ];
+    for (compression, name, arguments) in readers {
         let file = dir.path().join(name);
         std::fs::write(&file, pack(&entries, &blobs, compression).1).unwrap();
         let file = std::fs::File::open(&file).unwrap();
-        let run = Command::new(name).args(["-d", "-c"]).stdin(file).output();
+        let run = Command::new(name).args(arguments).stdin(file).output();
         match run {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => eprintln!("skipped: no {name}"),
             other => {
@@ -78,7 +85,7 @@ fn gnu_tar_lists_every_entry_as_it_was_given() {
 fn skopeo_sees_the_image_that_was_described() {
     for compression in [Compression::Gzip, Compression::Zstd] {
         let dir = tempfile::tempdir().unwrap();
-        let image = image(compression);
+        let image = image_of(&large_layer(), compression);
         write_layout(dir.path(), &image);
         let name = format!("oci:{}:latest", text(dir.path()));
         let Some(output) = tool("skopeo", &["inspect", &name]) else { return };
@@ -100,7 +107,7 @@ fn skopeo_sees_the_image_that_was_described() {
 #[test]
 fn umoci_unpacks_the_image_to_the_files_that_were_packed() {
     let dir = tempfile::tempdir().unwrap();
-    let image = image(Compression::Gzip);
+    let image = image_of(&large_layer(), Compression::Gzip);
     write_layout(&dir.path().join("image"), &image);
     let (layout, bundle) = (dir.path().join("image"), dir.path().join("bundle"));
     let name = format!("{}:latest", text(&layout));
@@ -115,6 +122,7 @@ fn umoci_unpacks_the_image_to_the_files_that_were_packed() {
     assert_eq!(about("tmp").permissions().mode() & 0o7777, 0o1777);
     assert_eq!(about("etc/block").mtime(), i64::try_from(EPOCH).unwrap());
     assert_eq!(about("etc/block+1").len(), 513);
+    assert_eq!(about("opt/large").len(), 2_600_000);
     let spec: serde_json::Value = serde_json::from_slice(&std::fs::read(bundle.join("config.json")).unwrap()).unwrap();
     assert_eq!(spec["process"]["args"], serde_json::json!(["/usr/bin/tool", "--serve"]));
     assert_eq!(spec["process"]["cwd"], "/var/lib/app");
