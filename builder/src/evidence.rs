@@ -93,6 +93,7 @@ impl Builder {
                 version: version.clone(),
                 license: recipe.license.to_string(),
                 purl: purl(recipe),
+                cpe: recipe.upstream.cpe.clone(),
                 summary: recipe.summary.clone(),
                 homepage: recipe.homepage.clone(),
                 sources: recipe.selected().sources.iter().map(sbom_source).collect(),

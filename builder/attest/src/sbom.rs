@@ -102,7 +102,8 @@ impl<'a> Writer<'a> {
     fn package(&mut self, package: &'a SbomPackage, license_texts: &BTreeMap<String, String>) -> Result<()> {
         let id = package_id(package.name.as_str());
         self.license(package, license_texts)?;
-        let purl = versioned_purl(package)?;
+        let mut identities = vec![purl_ref(versioned_purl(package)?)];
+        identities.extend(versioned_cpe(package)?.map(cpe_ref));
         self.relate(IMAGE_ID, "CONTAINS", &id);
         let verification = self.files(&id, &package.files)?;
         for required in &package.requires {
@@ -131,7 +132,7 @@ impl<'a> Writer<'a> {
             license_declared: package.license.clone(),
             copyright_text: NO_ASSERTION,
             primary_package_purpose: None,
-            external_refs: vec![purl_ref(purl)],
+            external_refs: identities,
         });
         Ok(())
     }
@@ -250,6 +251,10 @@ fn purl_ref(purl: String) -> ExternalRef {
     ExternalRef { reference_category: "PACKAGE-MANAGER", reference_type: "purl", reference_locator: purl }
 }
 
+fn cpe_ref(cpe: String) -> ExternalRef {
+    ExternalRef { reference_category: "SECURITY", reference_type: "cpe23Type", reference_locator: cpe }
+}
+
 /// Ids hold letters, digits, `.` and `-`; `..` stands for a dot and `.-` for `_`, so two names never meet.
 fn package_id(name: &str) -> String {
     format!("SPDXRef-Package-{}", name.replace('.', "..").replace('_', ".-"))
@@ -287,4 +292,21 @@ fn versioned_purl(package: &SbomPackage) -> Result<String> {
         Some((_, written)) if written == version => Ok(purl.clone()),
         Some(_) => Err(wrong(&format!("names a version other than {version}; leave the version out"))),
     }
+}
+
+/// The package's CPE name with its version, and nothing said of update, edition, language and what it runs on (NIST IR 7695, 6.2).
+fn versioned_cpe(package: &SbomPackage) -> Result<Option<String>> {
+    let Some(cpe) = &package.cpe else { return Ok(None) };
+    if !cpe.starts_with("cpe:2.3:") || cpe.split(':').count() != 5 || !cpe.bytes().all(|b| b.is_ascii_graphic()) {
+        let reason = format!("`{}` is not the beginning of a CPE name like cpe:2.3:a:zlib:zlib", shown(cpe));
+        return Err(Error::field(WHAT, format!("package {}: cpe", package.name), reason));
+    }
+    let mut version = String::new();
+    for byte in package.version.as_str().bytes() {
+        if !byte.is_ascii_alphanumeric() && !b"-._".contains(&byte) {
+            version.push('\\');
+        }
+        version.push(char::from(byte));
+    }
+    Ok(Some(format!("{cpe}:{version}:*:*:*:*:*:*:*")))
 }

@@ -35,6 +35,8 @@ pub struct SbomPackage {
     pub license: String,
     /// Its identity to scanners without the version, such as `pkg:generic/zlib`; one with this very version does too.
     pub purl: String,
+    /// Part, vendor and product of its CPE 2.3 name, if it has one, such as `cpe:2.3:a:zlib:zlib`.
+    pub cpe: Option<String>,
     /// What it is, in a line.
     pub summary: String,
     /// Its web page, if it has one.

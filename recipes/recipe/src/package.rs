@@ -131,6 +131,9 @@ impl From<Releases> for ReleaseList {
 pub struct Upstream {
     /// Its package URL without a version.
     pub purl: Option<String>,
+    /// Part, vendor and product of its CPE 2.3 name, such as `cpe:2.3:a:zlib:zlib`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpe: Option<String>,
     /// Its source repository.
     pub repository: Option<String>,
     /// What advisories call it.

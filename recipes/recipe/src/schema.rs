@@ -42,6 +42,11 @@ const PACKAGE: &[Words] = &[
     ("version", "Which of the releases is built.", None),
     ("upstream", "Who it is upstream, for advisories.", None),
     ("upstream.purl", "Its package URL, without a version.", Some("^pkg:[a-z0-9]+/[^@?#]+$")),
+    (
+        "upstream.cpe",
+        "Part, vendor and product of its CPE 2.3 name, without a version.",
+        Some("^cpe:2\\.3:[aho]:[^:]+:[^:]+$"),
+    ),
     ("upstream.repository", "Its source repository.", Some(URL)),
     ("upstream.names", "What each ecosystem calls it.", Some("^[^:]+:.+$")),
     ("release", "Every release that may be built, oldest first.", None),

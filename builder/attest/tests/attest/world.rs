@@ -156,6 +156,7 @@ fn package(name: &str, version: &str, license: &str) -> SbomPackage {
         version: Version::new(version).unwrap(),
         license: license.to_owned(),
         purl: format!("pkg:generic/{name}"),
+        cpe: None,
         summary: String::new(),
         homepage: None,
         sources: Vec::new(),
@@ -167,6 +168,7 @@ fn package(name: &str, version: &str, license: &str) -> SbomPackage {
 /// Three packages: one with everything, one with an awkward name, one without files.
 pub(crate) fn sbom_input() -> SbomInput {
     let mut zlib = package("zlib", "1.2.13", "Zlib");
+    zlib.cpe = Some("cpe:2.3:a:zlib:zlib".to_owned());
     zlib.summary = "Lossless compression library".to_owned();
     zlib.homepage = Some("https://zlib.net".to_owned());
     zlib.files = vec![file("usr/lib/libz.so.1.2.13", "library"), file("usr/share/zlib/README", "read me")];

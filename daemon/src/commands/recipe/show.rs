@@ -56,7 +56,7 @@ fn package_text(recipe: &PackageRecipe, catalog: &Catalog) -> Result<String> {
         line("homepage", homepage);
     }
     let upstream = &recipe.upstream;
-    let identities = upstream.purl.iter().chain(&upstream.repository).cloned();
+    let identities = upstream.purl.iter().chain(&upstream.cpe).chain(&upstream.repository).cloned();
     line("upstream", &names(identities.chain(upstream.names.iter().map(ToString::to_string))));
     line("builds on", &names(&recipe.build.requires));
     line("runs with", &names(&recipe.runtime_requires));

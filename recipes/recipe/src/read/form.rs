@@ -58,6 +58,29 @@ pub(super) fn purl(text: &str) -> Result<String, Error> {
     Err(format_error("package URL", form, text))
 }
 
+/// The beginning of a CPE name (NIST IR 7695, 6.2: a formatted string) that says what it is and of whom, and no version.
+pub(super) fn cpe(text: &str) -> Result<String, Error> {
+    let form = "part, vendor and product without a version, such as \"cpe:2.3:a:zlib:zlib\"";
+    let parts: Vec<&str> = text.strip_prefix("cpe:2.3:").map(|rest| rest.split(':').collect()).unwrap_or_default();
+    let word = |part: &&str| {
+        let mut bytes = part.bytes();
+        while let Some(byte) = bytes.next() {
+            let plain = byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
+            // Anything else that can be printed stands behind a backslash.
+            if !plain && !(byte == b'\\' && bytes.next().is_some_and(|b| b.is_ascii_punctuation() && b != b':')) {
+                return false;
+            }
+        }
+        !part.is_empty()
+    };
+    match parts.as_slice() {
+        ["a" | "o" | "h", vendor, product] if word(vendor) && word(product) && text.len() <= LINE_MAX => {
+            Ok(text.to_owned())
+        }
+        _ => Err(format_error("CPE name", form, text)),
+    }
+}
+
 /// 64 hex digits.
 pub(super) fn sha256(text: &str) -> Result<BlobDigest, Error> {
     format!("sha256:{text}").parse().map_err(|_| {

@@ -53,10 +53,11 @@ pub(super) fn read(fields: &Fields<'_>) -> Option<PackageRecipe> {
 
 fn upstream(fields: &Fields<'_>) -> Upstream {
     let purl = fields.text("purl", form::purl);
+    let cpe = fields.text("cpe", form::cpe);
     let repository = fields.text("repository", form::url);
     let names = fields.set("names", UpstreamName::from_str).unwrap_or_default().into_iter().collect();
     fields.finish();
-    Upstream { purl, repository, names }
+    Upstream { purl, cpe, repository, names }
 }
 
 fn releases(fields: &Fields<'_>, name: Option<&PackageName>, version: Option<&Version>) -> Option<Releases> {

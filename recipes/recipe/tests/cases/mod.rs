@@ -27,6 +27,7 @@ pub(crate) const CASES: &[Case] = &[
     ("bad-date", ZLIB, "\"2017-01-15\"", "\"2017-02-30\""),
     ("bad-homepage", ZLIB, "\"https://zlib.net\"", "\"zlib.net\""),
     ("purl-with-a-version", ZLIB, "pkg:generic/zlib", "pkg:generic/zlib@1.2.11"),
+    ("cpe-with-a-version", ZLIB, "purl = ", "cpe = \"cpe:2.3:a:zlib:zlib:1.2.11\"\npurl = "),
     ("bad-upstream-name", ZLIB, "\"Debian:zlib\"", "\"zlib\""),
     ("short-digest", ZLIB, "9702f5a1", "9702"),
     ("digest-in-capitals", ZLIB, "9702f5a1", "9702F5A1"),
