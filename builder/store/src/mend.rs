@@ -33,15 +33,26 @@ pub enum Mended {
 }
 
 impl Store {
-    /// Whether a blob was found damaged and has not come again.
+    /// Whether a blob was found damaged that has not come again, and that something may still name: a collection drops the
+    /// records of the others.
     pub fn lacks_something(&self) -> Result<bool> {
-        for (hex, _) in self.records(DAMAGE)? {
-            let digest = format!("sha256:{hex}").parse::<BlobDigest>();
-            if !digest.map_or(Ok(false), |digest| self.has(&digest))? {
-                return Ok(true);
+        Ok(!self.out_of_service()?.is_empty())
+    }
+
+    /// Blobs that were found damaged and have not come again, with how they were damaged. Nobody uses a blob by asking
+    /// for these, so this keeps nothing from being collected.
+    pub fn out_of_service(&self) -> Result<Vec<(BlobDigest, String)>> {
+        let mut gone = Vec::new();
+        for (hex, why) in self.records(DAMAGE)? {
+            let digest = format!("sha256:{hex}").parse::<BlobDigest>().map_err(|error| Error::Record {
+                what: format!("the record of the damage of blob {hex}"),
+                reason: error.to_string(),
+            })?;
+            if !self.inner.db.contains(Table::Blobs, digest.as_bytes())? {
+                gone.push((digest, String::from_utf8_lossy(&why).into_owned()));
             }
         }
-        Ok(false)
+        Ok(gone)
     }
 
     /// Looks at a whole blob, row and bytes, and puts right what can be.

@@ -2,7 +2,6 @@
 
 use crate::{
     Error, Result, Store,
-    blob::DAMAGE,
     db::{Row, Table},
     record::BlobRecord,
 };
@@ -63,11 +62,7 @@ impl Store {
             row?;
             stats.records += 1;
         }
-        for (hex, _) in self.records(DAMAGE)? {
-            let digest = format!("sha256:{hex}").parse::<BlobDigest>();
-            let is_back = digest.map_or(Ok(false), |digest| self.has(&digest))?;
-            stats.damaged_blobs += u64::from(!is_back);
-        }
+        stats.damaged_blobs = self.out_of_service()?.len() as u64;
         let trees = self.inner.layout.trees();
         let listed = std::fs::read_dir(&trees).map_err(Error::io("list", &trees))?;
         stats.materialized_trees = listed.count() as u64;

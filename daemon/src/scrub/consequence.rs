@@ -10,7 +10,7 @@ use anneal_builder::source_roots;
 use anneal_content::{BlobDigest, DerivationId, Directory, TreeDigest};
 use anneal_plan::Derived;
 use anneal_recipe::Catalog;
-use anneal_store::{Backup, DAMAGE, Mended, Node, Store};
+use anneal_store::{Backup, Mended, Node, Store};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -85,25 +85,12 @@ pub(crate) fn add_absent(store: &Store, ground: Result<Ground<'_>>, report: &mut
             }
         }
         Err(_) => {
-            for (digest, why) in out_of_service(store)? {
+            for (digest, why) in store.out_of_service()? {
                 report.found(digest.to_string(), Kind::Missing, format!("it is out of service: {why}"));
             }
         }
     }
     Ok(())
-}
-
-/// Blobs that were found damaged and have not come again, with how they were damaged.
-pub(crate) fn out_of_service(store: &Store) -> Result<BTreeMap<BlobDigest, String>> {
-    let mut gone = BTreeMap::new();
-    for (hex, why) in store.records(DAMAGE)? {
-        if let Ok(digest) = format!("sha256:{hex}").parse::<BlobDigest>()
-            && !store.has(&digest)?
-        {
-            gone.insert(digest, String::from_utf8_lossy(&why).into_owned());
-        }
-    }
-    Ok(gone)
 }
 
 impl Ground<'_> {

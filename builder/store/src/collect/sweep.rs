@@ -9,6 +9,7 @@ use crate::{
     Error, Result,
     action::decode_failure,
     backend::{digests_in, move_away},
+    blob::DAMAGE,
     db::{Changes, Table},
     layout::remove_tree,
 };
@@ -62,11 +63,21 @@ pub struct Swept {
     pub stopped: bool,
 }
 
-/// Something that goes: the thing itself, and the row that stands for it where it is a record.
+/// Something that goes.
 struct Doomed {
     node: Node,
     bytes: u64,
-    row: Option<(Table, Vec<u8>)>,
+    part: Part,
+}
+
+/// What of it goes.
+enum Part {
+    /// All of it.
+    Whole,
+    /// The record with this key, which stands for it.
+    Record(Vec<u8>),
+    /// The record of how it was damaged.
+    Damage,
 }
 
 /// Where bytes may be that no row names.
@@ -96,11 +107,11 @@ impl Collection {
     fn sweep_all(&self, survey: &mut Survey, how: &Sweep<'_>, dir: &Path, swept: &mut Swept) -> Result<()> {
         // Results before the trees that they name, so that no result outlives its trees.
         let mut doomed: Vec<Doomed> = Vec::new();
-        doomed.extend(survey.actions.iter().map(|action| Doomed { node: Node::Action(*action), bytes: 0, row: None }));
+        let whole = |node, bytes| Doomed { node, bytes, part: Part::Whole };
+        doomed.extend(survey.actions.iter().map(|action| whole(Node::Action(*action), 0)));
         doomed.extend(self.loose_records(survey, how.meaning)?);
-        let blobs =
-            survey.blobs.iter().map(|(digest, bytes)| Doomed { node: Node::Blob(*digest), bytes: *bytes, row: None });
-        doomed.extend(blobs);
+        doomed.extend(self.loose_damage(survey)?);
+        doomed.extend(survey.blobs.iter().map(|(digest, bytes)| whole(Node::Blob(*digest), *bytes)));
         let (mut left, mut size) = (doomed.as_slice(), BATCH);
         while !left.is_empty() {
             if (how.stop)() {
@@ -115,19 +126,31 @@ impl Collection {
         self.sweep_files(survey, how, dir, swept)
     }
 
-    /// Keeps what was touched meanwhile; gives those of these that nobody touched, which are then condemned.
+    /// Keeps what was touched meanwhile, and what a backup holds now, until the next collection with all that it names;
+    /// gives the others of these, which are then condemned.
     fn condemn(&self, survey: &mut Survey, meaning: Meaning<'_>, nodes: &[Node]) -> Result<HashSet<Node>> {
         let touches = self.lease.touches();
+        let mut follow = |node: &Node| self.named_by(node, meaning);
         loop {
             let still = nodes.iter().copied().filter(|node| !survey.mark.keeps(node));
-            if let Some(condemned) = touches.condemn(still) {
-                return Ok(condemned);
+            let condemned = touches.condemn(still);
+            let (used, why) = match &condemned {
+                None => (touches.fresh(), "running work uses it"),
+                // results that are passed over here must not outlive what they name, though the backup ends in a moment
+                Some(condemned) => {
+                    let passed = |node: &&Node| !condemned.contains(&node.stored()) && !survey.mark.keeps(node);
+                    (nodes.iter().filter(passed).copied().collect(), "a backup copies it")
+                }
+            };
+            if !used.is_empty() {
+                survey.mark.hold_all(&used, super::mark::IN_USE, why.to_owned(), &mut follow);
             }
-            let mut follow = |node: &Node| self.named_by(node, meaning);
-            survey.mark.hold_all(&touches.fresh(), super::mark::IN_USE, "running work uses it".to_owned(), &mut follow);
             if let Some(gap) = survey.mark.gaps.first() {
                 let (what, wrong) = (gap.what.clone(), gap.wrong.clone());
                 return Err(Error::Hidden { what, wrong, why: gap.why.join(", for ") });
+            }
+            if let Some(condemned) = condemned {
+                return Ok(condemned);
             }
         }
     }
@@ -146,7 +169,7 @@ impl Collection {
         let gone: Vec<&Doomed> = batch.iter().filter(|doomed| condemned.contains(&doomed.node.stored())).collect();
         let written = self.delete_rows(&gone, how.remember, survey.now_ms);
         let moved = written.and_then(|()| {
-            let blobs = gone.iter().filter(|doomed| doomed.row.is_none());
+            let blobs = gone.iter().filter(|doomed| matches!(doomed.part, Part::Whole));
             let digests: Vec<_> = blobs.filter_map(|doomed| as_blob(&doomed.node)).collect();
             self.store.inner.backend.take_away(&digests, dir)?;
             digests.iter().try_for_each(|digest| self.move_files(digest, dir))
@@ -156,10 +179,10 @@ impl Collection {
         swept.waited(took);
         moved?;
         for doomed in gone {
-            match (&doomed.row, doomed.node) {
-                (Some(_), _) => swept.records += 1,
-                (None, Node::Action(_)) => swept.actions += 1,
-                (None, _) => {
+            match (&doomed.part, doomed.node) {
+                (Part::Record(_) | Part::Damage, _) => swept.records += 1,
+                (Part::Whole, Node::Action(_)) => swept.actions += 1,
+                (Part::Whole, _) => {
                     swept.blobs += 1;
                     swept.bytes += doomed.bytes;
                 }
@@ -172,12 +195,15 @@ impl Collection {
     fn delete_rows(&self, gone: &[&Doomed], remember: &BTreeSet<BlobDigest>, now_ms: u64) -> Result<()> {
         let mut changes = Changes::default();
         for doomed in gone {
-            match (&doomed.row, doomed.node) {
-                (Some((table, key)), _) => changes.delete(*table, key.clone()),
-                (None, Node::Action(action)) => self.delete_action(&action, &mut changes)?,
-                (None, node) => {
-                    changes.delete(Table::Blobs, *node.bytes());
+            match (&doomed.part, doomed.node) {
+                (Part::Record(key), _) => changes.delete(Table::Records, key.clone()),
+                (Part::Whole, Node::Action(action)) => self.delete_action(&action, &mut changes)?,
+                (part, node) => {
                     let digest = BlobDigest::from_bytes(*node.bytes());
+                    match part {
+                        Part::Damage => changes.delete(Table::Records, format!("{DAMAGE}\0{}", digest.hex())),
+                        _ => changes.delete(Table::Blobs, *node.bytes()),
+                    }
                     if remember.contains(&digest) {
                         changes.put(Table::Records, format!("{COLLECTED}\0{}", digest.hex()), now_ms.to_be_bytes());
                     }
@@ -204,12 +230,21 @@ impl Collection {
                 // one that cannot be read is worth nothing, and nobody can tell what it would keep
                 let Some(node) = stands_for(&value) else { continue };
                 if !survey.mark.keeps(&node) {
-                    let row = (Table::Records, format!("{kind}\0{key}").into_bytes());
-                    doomed.push(Doomed { node, bytes: 0, row: Some(row) });
+                    let part = Part::Record(format!("{kind}\0{key}").into_bytes());
+                    doomed.push(Doomed { node, bytes: 0, part });
                 }
             }
         }
         Ok(doomed)
+    }
+
+    /// Records of the damage of blobs that nothing names any more. What still names a damaged blob keeps its record, which
+    /// alone says that a result is not whole ([`crate::Store::lacks_something`]).
+    fn loose_damage(&self, survey: &Survey) -> Result<Vec<Doomed>> {
+        let hexes = self.store.records(DAMAGE)?.into_iter().map(|(hex, _)| hex);
+        let damaged = hexes.filter_map(|hex| format!("sha256:{hex}").parse().ok()).map(Node::Blob);
+        let loose = damaged.filter(|node| !survey.mark.keeps(node));
+        Ok(loose.map(|node| Doomed { node, bytes: 0, part: Part::Damage }).collect())
     }
 
     fn expire_failures(&self, now_ms: u64, swept: &mut Swept) -> Result<()> {
@@ -315,18 +350,4 @@ fn subfolders(dir: &Path) -> Result<impl Iterator<Item = PathBuf> + use<>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn on_a_slow_disk_batches_shrink_until_nobody_waits_long_and_grow_again_when_it_recovers() {
-        // a disk on which each thing takes 5 ms
-        let slow = |size: usize| Duration::from_millis(5 * size as u64);
-        let sizes: Vec<usize> =
-            std::iter::successors(Some(BATCH), |size| Some(next_batch(*size, slow(*size)))).take(50).collect();
-        assert!(sizes.iter().skip(5).all(|size| slow(*size) <= Duration::from_millis(50)), "{sizes:?}");
-        let recovered = (0..20).fold(1, |size, _| next_batch(size, Duration::ZERO));
-        assert_eq!(recovered, BATCH);
-        assert_eq!(next_batch(1, Duration::from_secs(9)), 1, "one at a time is the least");
-    }
-}
+mod tests;

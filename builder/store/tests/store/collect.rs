@@ -1,5 +1,6 @@
 //! Collecting: nothing that is needed goes, everything else does in the end, and nobody waits for it.
 
+mod damage;
 mod interleaved;
 mod killed;
 

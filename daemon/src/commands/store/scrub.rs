@@ -6,7 +6,7 @@ use crate::{
     keys::result_keys,
     output::{Output, human_bytes, printable},
     retention,
-    scrub::{Consequence, How, Kind, Report, Tally, Throttle, add_absent, mend, mend_from, out_of_service, scrub},
+    scrub::{Consequence, How, Kind, Report, Tally, Throttle, add_absent, mend, mend_from, scrub},
     settings::Settings,
 };
 use anneal_content::BlobDigest;
@@ -81,7 +81,8 @@ pub(super) fn run(args: &ScrubArgs, settings: &Settings, output: &Output) -> Res
         // what comes back names what else is lost
         for _ in 0..ROUNDS {
             let of_report = report.damage.keys().filter_map(|digest| digest.parse().ok());
-            let lost: BTreeSet<BlobDigest> = of_report.chain(out_of_service(store)?.into_keys()).collect();
+            let lost: BTreeSet<BlobDigest> =
+                of_report.chain(store.out_of_service()?.into_iter().map(|(digest, _)| digest)).collect();
             let before = report.mended.len();
             report = mend_from(store, &how, backup, &lost, report)?;
             note_absent(store, settings, &mut report)?;
