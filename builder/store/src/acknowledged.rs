@@ -14,6 +14,7 @@ use crate::{
     db::{Db, Table},
     extent, journal,
     layout::Layout,
+    regular_file,
 };
 use std::{
     fs::File,
@@ -76,7 +77,7 @@ pub(crate) struct Acknowledged {
 impl Acknowledged {
     pub(crate) fn read(layout: &Layout) -> Result<Self> {
         let path = layout.head();
-        let file = match File::open(&path) {
+        let file = match regular_file::open(&path) {
             Ok(file) => file,
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Self::default()),
             Err(e) => return Err(Error::io("open", &path)(e)),

@@ -60,7 +60,8 @@ pub trait Backend: Debug + Send + Sync {
     /// An [`Error::Sync`](crate::Error::Sync) says that nobody knows what is durable any more.
     fn keep(&self, staged: &[Staged], file_system: &File) -> Result<()>;
 
-    /// Opens a blob, of which the bytes in `range` will be asked for; `None` where it is not there.
+    /// Opens a blob, of which the bytes in `range` will be asked for; `None` where it is not there, and
+    /// [`Error::Damaged`](crate::Error::Damaged) where what is there can hold no bytes.
     fn open(&self, digest: &BlobDigest, range: Range<u64>) -> Result<Option<Box<dyn Content>>>;
 
     /// Moves what a damaged blob holds to the file `to`, on the store's own file system, for a human to look at. One that

@@ -25,7 +25,6 @@ mod read;
 mod write;
 
 pub use forget::Forgotten;
-pub(crate) use pool::open_file;
 pub use read::{Backup, Checked, Generation};
 pub use write::{Backed, Draft};
 

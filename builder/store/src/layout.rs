@@ -258,6 +258,18 @@ pub(crate) fn sync(path: &Path) -> Result<()> {
     file.sync_all().map_err(|source| Error::Sync { path: path.to_owned(), source })
 }
 
+/// Renames something to a path, whatever is there: a directory is in the way of a file, and a file of a directory.
+pub(crate) fn rename_over(from: &Path, to: &Path) -> Result<()> {
+    use std::io::ErrorKind::{DirectoryNotEmpty, IsADirectory, NotADirectory};
+    let renamed = fs::rename(from, to);
+    match &renamed {
+        Err(e) if matches!(e.kind(), IsADirectory | DirectoryNotEmpty) => remove_tree(to)?,
+        Err(e) if e.kind() == NotADirectory => fs::remove_file(to).map_err(Error::io("remove", to))?,
+        _ => return renamed.map_err(Error::io("rename into place", to)),
+    }
+    fs::rename(from, to).map_err(Error::io("rename into place", to))
+}
+
 /// Removes a directory and all in it, also where a mode forbids its owner to write; none is fine.
 pub(crate) fn remove_tree(path: &Path) -> Result<()> {
     match fs::remove_dir_all(path) {

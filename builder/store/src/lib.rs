@@ -49,6 +49,7 @@ mod mend;
 mod quarantine;
 mod reader;
 mod record;
+mod regular_file;
 mod scrub;
 mod small;
 mod stats;

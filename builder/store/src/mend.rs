@@ -3,12 +3,12 @@
 
 use crate::{
     Backup, Error, OpenMode, Result, Store,
-    backup::open_file,
     batch::Batch,
     blob::DAMAGE,
     db::{Changes, Table},
     layout::remove_tree,
     record::{CHUNK_BYTES, ChunkHash, RecordHasher},
+    regular_file,
     store::Inner,
     tree::Wrong,
 };
@@ -95,7 +95,7 @@ impl Store {
         }
         for copy in self.inner.copies(digest)? {
             if hash(&copy, self.inner.chunk_hash).is_ok_and(|(found, _)| found == *digest) {
-                let mut file = open_file(&copy).map_err(Error::io("open", &copy))?;
+                let mut file = regular_file::open(&copy).map_err(Error::io("open", &copy))?;
                 let batch = Batch::new(&self.inner)?;
                 batch.add_reader(&mut file, &copy, u64::MAX, crate::tree::FILE_MODE)?;
                 batch.commit()?;
@@ -115,7 +115,7 @@ impl Store {
         let path = backup.pool.blob(digest);
         let unreadable = |e: &io::Error| Mended::Lost(format!("the backup's copy cannot be read: {e}"));
         let damaged = |how: &str| Mended::Lost(format!("the backup's copy is damaged: {how}"));
-        let mut file = match open_file(&path) {
+        let mut file = match regular_file::open(&path) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Mended::Lost("the backup lacks it".to_owned())),
             Err(e) if is_of_the_file(&e) => return Ok(unreadable(&e)),
@@ -213,7 +213,7 @@ impl Inner {
 
 /// The digest of a file and the row that belongs to it.
 fn hash(path: &Path, kind: ChunkHash) -> io::Result<(BlobDigest, Vec<u8>)> {
-    let mut file = open_file(path)?;
+    let mut file = regular_file::open(path)?;
     let mut buffer = vec![0; usize::try_from(CHUNK_BYTES).unwrap_or(1 << 20)];
     let mut hasher = RecordHasher::new(kind);
     loop {

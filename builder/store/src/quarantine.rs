@@ -1,7 +1,7 @@
 //! What was taken out of service: the bytes of damaged blobs, kept for a time so that somebody can find out what happened
 //! to them. They are never served and nothing refers to them.
 
-use crate::{Error, KindSize, OpenMode, Result, Store};
+use crate::{Error, KindSize, OpenMode, Result, Store, layout::remove_tree};
 use std::{
     fs,
     io::ErrorKind,
@@ -9,9 +9,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A file of the quarantine, its size and when it came there, milliseconds since 1970.
+/// What is in the quarantine, its size and when it came there, milliseconds since 1970.
 struct Held {
     path: PathBuf,
+    is_dir: bool,
     bytes: u64,
     since_ms: u64,
 }
@@ -35,10 +36,14 @@ impl Store {
         }
         let mut cleared = KindSize::default();
         for file in held(&self.inner.layout.quarantine())?.iter().filter(|file| file.since_ms < before_ms) {
-            match fs::remove_file(&file.path) {
-                Err(e) if e.kind() != ErrorKind::NotFound => return Err(Error::io("remove", &file.path)(e)),
-                _ => cleared.add(file.bytes),
+            if file.is_dir {
+                remove_tree(&file.path)?;
+            } else if let Err(e) = fs::remove_file(&file.path)
+                && e.kind() != ErrorKind::NotFound
+            {
+                return Err(Error::io("remove", &file.path)(e));
             }
+            cleared.add(file.bytes);
         }
         Ok(cleared)
     }
@@ -60,13 +65,15 @@ fn held(dir: &Path) -> Result<Vec<Held>> {
     for entry in entries {
         let path = entry.map_err(Error::io("list", dir))?.path();
         match fs::symlink_metadata(&path) {
-            Ok(metadata) if metadata.is_file() => {
+            Ok(metadata) => {
                 // the time at which it was moved there: a blob's own times say nothing
                 let since_ms = u64::try_from(metadata.ctime()).unwrap_or_default().saturating_mul(1000);
-                held.push(Held { bytes: metadata.len(), since_ms, path });
+                // what stood in the place of a file holds no bytes that are counted
+                let bytes = if metadata.is_file() { metadata.len() } else { 0 };
+                held.push(Held { bytes, is_dir: metadata.is_dir(), since_ms, path });
             }
-            Err(e) if e.kind() != ErrorKind::NotFound => return Err(Error::io("look at", &path)(e)),
-            _ => {}
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            Err(e) => return Err(Error::io("look at", &path)(e)),
         }
     }
     Ok(held)

@@ -40,8 +40,11 @@ impl BlobReader {
         // whole chunks, because only those can be checked
         let from = offset / CHUNK_BYTES * CHUNK_BYTES;
         let until = end.div_ceil(CHUNK_BYTES).saturating_mul(CHUNK_BYTES).min(record.size);
-        let Some(content) = store.backend.open(&digest, from..until)? else {
-            return Err(store.quarantine(&digest, crate::blob::FILE_GONE.to_owned()));
+        let content = match store.backend.open(&digest, from..until) {
+            Ok(Some(content)) => content,
+            Ok(None) => return Err(store.quarantine(&digest, crate::blob::FILE_GONE.to_owned())),
+            Err(Error::Damaged { reason, .. }) => return Err(store.quarantine(&digest, reason)),
+            Err(error) => return Err(error),
         };
         let found = content.size();
         if found != record.size {

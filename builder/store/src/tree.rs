@@ -9,7 +9,7 @@ use crate::{
     backend::FileContent,
     batch::{create, finish},
     collect::Node,
-    layout::{create_dir, remove_tree},
+    layout::{create_dir, remove_tree, rename_over},
     record::{BlobRecord, CHUNK_BYTES},
     store::{Inner, lock},
 };
@@ -144,8 +144,7 @@ impl Inner {
         }
         let other = self.layout.moded(digest, mode);
         // none yet, a wrong one, or one that its mode keeps us from reading, is made anew
-        let found = FileContent::open(other.clone()).ok().flatten();
-        let is_right = found.is_some_and(|mut found| check(&mut found, record, |_| Ok(())).is_ok());
+        let is_right = FileContent::open(&other).is_ok_and(|mut found| check(&mut found, record, |_| Ok(())).is_ok());
         if is_right && mode_of(&other)? == mode { Ok(other) } else { self.copy_with_mode(digest, record, mode) }
     }
 
@@ -157,7 +156,7 @@ impl Inner {
         let copied = self.check_blob(digest, record, write).map_err(|wrong| self.wrong(digest, wrong));
         let placed = copied.and_then(|()| finish(&file, &temporary, mode)).and_then(|()| {
             path.parent().map_or(Ok(()), create_dir)?;
-            fs::rename(&temporary, &path).map_err(Error::io("rename into place", &path))
+            rename_over(&temporary, &path)
         });
         if placed.is_err() {
             let _ = fs::remove_file(&temporary);
@@ -180,8 +179,12 @@ impl Inner {
         record: &BlobRecord,
         then: impl FnMut(&[u8]) -> Result<()>,
     ) -> std::result::Result<(), Wrong> {
-        let opened = self.backend.open(digest, 0..record.size).map_err(Wrong::Unread)?;
-        check(&mut *opened.ok_or(Wrong::Absent)?, record, then)
+        match self.backend.open(digest, 0..record.size) {
+            Ok(Some(mut content)) => check(&mut *content, record, then),
+            Ok(None) => Err(Wrong::Absent),
+            Err(Error::Damaged { reason, .. }) => Err(Wrong::Content(reason)),
+            Err(error) => Err(Wrong::Unread(error)),
+        }
     }
 }
 

@@ -8,7 +8,8 @@ use super::{Backend, Content, Staged};
 use crate::{
     Error, Result,
     batch::sync_all,
-    layout::{Layout, create_dir},
+    layout::{Layout, create_dir, rename_over},
+    regular_file,
 };
 use anneal_content::BlobDigest;
 use rustix::{
@@ -44,7 +45,7 @@ impl Backend for Directory {
         let mut directories = BTreeSet::new();
         for one in staged {
             let path = self.layout.blob(&one.digest);
-            fs::rename(&one.path, &path).map_err(Error::io("rename into place", &path))?;
+            rename_over(&one.path, &path)?;
             directories.extend(path.parent().map(Path::to_owned));
         }
         let parents = directories.iter().map(PathBuf::as_path);
@@ -52,15 +53,22 @@ impl Backend for Directory {
     }
 
     fn open(&self, digest: &BlobDigest, _: Range<u64>) -> Result<Option<Box<dyn Content>>> {
-        Ok(FileContent::open(self.layout.blob(digest))?.map(|content| Box::new(content) as Box<dyn Content>))
+        let path = self.layout.blob(digest);
+        match FileContent::open(&path) {
+            Ok(content) => Ok(Some(Box::new(content))),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) if regular_file::is_other(&e) => Err(Error::Damaged { digest: *digest, reason: e.to_string() }),
+            Err(e) => Err(Error::io("open", &path)(e)),
+        }
     }
 
     fn set_aside(&self, digest: &BlobDigest, to: &Path) -> Result<()> {
         let path = self.layout.blob(digest);
-        match fs::rename(&path, to) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("set aside", &path)(e)),
-            _ => Ok(()),
-        }
+        match fs::symlink_metadata(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            found => found.map_err(Error::io("look at", &path))?,
+        };
+        rename_over(&path, to)
     }
 
     fn take_away(&self, digests: &[BlobDigest], bin: &Path) -> Result<u64> {
@@ -97,15 +105,11 @@ pub(crate) struct FileContent {
 }
 
 impl FileContent {
-    /// Opens a file; `None` where there is none.
-    pub(crate) fn open(path: PathBuf) -> Result<Option<Self>> {
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(Error::io("open", &path)(e)),
-        };
-        let size = file.metadata().map_err(Error::io("look at", &path))?.len();
-        Ok(Some(Self { file, path, size }))
+    /// Opens a regular file.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let file = regular_file::open(path)?;
+        let size = file.metadata()?.len();
+        Ok(Self { file, path: path.to_owned(), size })
     }
 }
 

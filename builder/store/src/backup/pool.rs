@@ -6,6 +6,7 @@ use crate::{
     batch::{create, sync_all},
     layout::{create_dir, remove_tree, sync},
     mend::is_of_the_file,
+    regular_file,
 };
 use anneal_content::{BlobDigest, BlobHasher};
 use rustix::fs::{FlockOperation, flock};
@@ -48,7 +49,7 @@ impl Pool {
 
     fn read_text(&self, path: &Path) -> Result<Option<String>> {
         let mut text = String::new();
-        match open_file(path) {
+        match regular_file::open(path) {
             Ok(file) => file.take(TEXT_MAX).read_to_string(&mut text).map_err(Error::io("read", path))?,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(Error::io("open", path)(e)),
@@ -110,7 +111,7 @@ impl Pool {
 
     /// A file of the pool, unchecked.
     pub(super) fn open_blob(&self, digest: &BlobDigest) -> Result<File> {
-        match open_file(&self.blob(digest)) {
+        match regular_file::open(&self.blob(digest)) {
             Ok(file) => Ok(file),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Err(self.damaged(digest, "it is missing".to_owned())),
             Err(e) => Err(self.read_error(digest, e)),
@@ -128,7 +129,7 @@ impl Pool {
     /// Whether a file has these bytes.
     fn holds(&self, digest: &BlobDigest, bytes: &[u8]) -> bool {
         let mut found = Vec::new();
-        let read = open_file(&self.blob(digest)).and_then(|file| {
+        let read = regular_file::open(&self.blob(digest)).and_then(|file| {
             // a byte more than they are, so that a longer file differs
             file.take(bytes.len() as u64 + 1).read_to_end(&mut found)
         });
@@ -152,7 +153,7 @@ impl Pool {
     /// How long a file is that has the right bytes; none where it does not, or cannot be read.
     pub(super) fn sound_bytes(&self, digest: &BlobDigest) -> Option<u64> {
         let mut hasher = BlobHasher::new();
-        io::copy(&mut open_file(&self.blob(digest)).ok()?, &mut hasher).ok()?;
+        io::copy(&mut regular_file::open(&self.blob(digest)).ok()?, &mut hasher).ok()?;
         let (found, bytes) = hasher.finish();
         (found == *digest).then_some(bytes)
     }
@@ -160,15 +161,6 @@ impl Pool {
     pub(crate) fn damaged(&self, digest: &BlobDigest, reason: String) -> Error {
         Error::BackupDamaged { dir: self.dir.clone(), digest: *digest, reason }
     }
-}
-
-/// Opens a regular file and nothing that a name in a foreign directory may stand for.
-pub(crate) fn open_file(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags((rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits() as i32)
-        .open(path)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
 }
 
 /// The one who writes.

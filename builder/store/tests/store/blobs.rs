@@ -2,12 +2,13 @@
 
 use crate::{fresh, noise, temporaries, told, writer};
 use anneal_content::{BlobDigest, BlobSource, ReadError};
-use anneal_store::{CHUNK_BYTES, Error, Store};
+use anneal_store::{CHUNK_BYTES, Error, OpenMode, Store};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use std::{
-    fs::OpenOptions,
+    fs::{self, OpenOptions},
     io::{Read as _, Write as _},
     os::unix::fs::FileExt as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 const CHUNK: usize = CHUNK_BYTES as usize;
@@ -116,6 +117,45 @@ fn a_reader_that_began_before_a_blob_was_mended_does_not_condemn_the_mended_one(
     store.put_blob(&bytes).unwrap();
     assert!(early.read_to_end(&mut Vec::new()).is_err());
     assert!(store.read_blob(&digest, u64::MAX).unwrap() == bytes);
+}
+
+#[test]
+fn what_stands_in_a_blobs_place_and_is_no_file_is_damage_that_is_named_set_aside_and_mended() {
+    type Put = fn(&Path);
+    let others: [(&str, Put); 4] = [
+        ("a FIFO", |path| mknodat(CWD, path, FileType::Fifo, Mode::RWXU, 0).unwrap()),
+        ("a directory", |path| fs::create_dir_all(path.join("with/more")).unwrap()),
+        ("a symbolic link", |path| std::os::unix::fs::symlink("/dev/zero", path).unwrap()),
+        ("a socket", |path| drop(std::os::unix::net::UnixListener::bind(path).unwrap())),
+    ];
+    let (_dir, store) = fresh();
+    let bytes = noise(5, 5000);
+    let digest = store.put_blob(&bytes).unwrap();
+    let place = path_of(&store, &digest);
+    let aside = store.dir().join("quarantine").join(digest.hex());
+    let look: [fn(&Store, &BlobDigest) -> String; 2] = [
+        |store, digest| told(&store.read_blob(digest, u64::MAX).unwrap_err()),
+        |store, digest| format!("{:?}", store.mend_blob(digest).unwrap()),
+    ];
+    // each over what the one before left in quarantine
+    for (name, put) in others.into_iter().chain(others.into_iter().rev()) {
+        for look in look {
+            fs::remove_file(&place).unwrap();
+            put(&place);
+            let reader = Store::open(store.dir(), OpenMode::ReadOnly).unwrap();
+            assert!(told(&reader.read_blob(&digest, u64::MAX).unwrap_err()).contains(name), "{name}");
+            let told = look(&store, &digest);
+            assert!(told.contains(name), "{name}: {told}");
+            assert!(!store.has(&digest).unwrap() && store.lacks_something().unwrap());
+            assert!(fs::symlink_metadata(&place).is_err() && fs::symlink_metadata(&aside).is_ok(), "{name}");
+            // somebody puts it there once more, and the blob replaces it
+            put(&place);
+            assert_eq!(store.put_blob(&bytes).unwrap(), digest);
+            assert!(store.read_blob(&digest, u64::MAX).unwrap() == bytes);
+        }
+    }
+    assert_eq!(store.clear_quarantine(u64::MAX).unwrap().blobs, 1);
+    assert!(fs::symlink_metadata(&aside).is_err());
 }
 
 #[test]

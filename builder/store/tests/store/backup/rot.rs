@@ -92,8 +92,6 @@ fn unreadable(store: &Store) -> BlobDigest {
     let path = file(store.dir(), &digest);
     fs::remove_file(&path).unwrap();
     fs::rename(&directory, &path).unwrap();
-    let error = store.read_blob(&digest, u64::MAX).unwrap_err();
-    assert!(matches!(error, Error::Io { operation: "read", .. }), "{error}");
     digest
 }
 
@@ -149,10 +147,10 @@ fn a_lost_blob_stays_lost_where_the_backups_file_is_no_better_and_comes_back_whe
     lost("the backup lacks it");
     // one that nobody writes to would keep whoever opens it waiting
     nix::unistd::mkfifo(&kept, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    lost("the backup's copy cannot be read: it is not a regular file");
+    lost("the backup's copy cannot be read: a FIFO stands in its place");
     fs::remove_file(&kept).unwrap();
     std::os::unix::fs::symlink(file(store.dir(), &digest), &kept).unwrap();
-    lost("the backup's copy cannot be read");
+    lost("the backup's copy cannot be read: a symbolic link");
     fs::remove_file(&kept).unwrap();
     fs::write(&kept, &bytes).unwrap();
     assert!(matches!(store.mend_from(&digest, &backup).unwrap(), Mended::Mended(_)));
