@@ -8,6 +8,20 @@
 //! Each of the two notes has two slots, which are written in turn, and all four end with the start of a BLAKE3 of what is
 //! before it. They lie in one sector of a disk, so a power cut leaves either all of a write or none of it: a slot that does
 //! not check is damage. The other one still counts, and the writer writes the damaged one again when it opens.
+//!
+//! **Zeros** are damage where they cannot be a slot that has yet to be written. The file gets its whole length before its
+//! first slot, the journal's first slot (of 0 events) is the first that is written, and each append writes a slot of the
+//! other note before the journal's next one, all in that sector. So whoever sees a slot sees what was written before it:
+//!
+//! ```text
+//! at 0    damage where any other slot is there, since it came first
+//! at 64   damage where the slot at 0 has events: those of the second append, or of a later one
+//! at 128  damage where the slot at 160 is there, or the journal has events
+//! at 160  damage where the slot at 0 has events
+//! a file of less than 192 bytes is cut where any slot is there
+//! ```
+//! Before the second append zeros at 64 and 160 may be lawful, and are not told from an erased slot. The other slot of that
+//! note then still says what was acknowledged one write before.
 
 use crate::{
     Error, Result, Store,
@@ -21,6 +35,9 @@ use std::{
     io::{self, ErrorKind},
     os::unix::fs::FileExt as _,
 };
+
+/// How long the file is from its first slot on.
+pub(crate) const HEAD_BYTES: u64 = 192;
 
 /// One of the two places of a note.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,8 +87,43 @@ pub(crate) struct Acknowledged {
     events: Option<(u64, journal::Chain)>,
     /// The number of the last write; 0 where nothing says so.
     pub(crate) writes: u64,
-    /// How many of the four slots do not check.
-    pub(crate) wrong: usize,
+    /// What of it is damaged.
+    pub(crate) wrong: Wrong,
+}
+
+/// Which slots do not check, or were erased, and whether the file was cut in a place where it had none.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wrong {
+    pub(crate) events: [bool; 2],
+    pub(crate) writes: [bool; 2],
+    pub(crate) is_cut: bool,
+}
+
+impl Wrong {
+    /// What is damaged of a file that is so long, by its slots.
+    fn new(events: [Slot<(u64, journal::Chain)>; 2], writes: [Slot<u64>; 2], length: u64) -> Self {
+        let [first, second] = events.map(|slot| slot != Slot::Blank);
+        let [first_write, second_write] = writes.map(|slot| slot != Slot::Blank);
+        let counts = events.map(|slot| slot.whole().is_some_and(|(count, _)| count > 0));
+        let [first_counts, second_counts] = counts;
+        let erased_events = [!first && (second || first_write || second_write), !second && first_counts];
+        let erased_writes =
+            [!first_write && (second_write || first_counts || second_counts), !second_write && first_counts];
+        let or = |erased: [bool; 2], wrong: [bool; 2]| [erased[0] || wrong[0], erased[1] || wrong[1]];
+        let slots = Self {
+            events: or(erased_events, events.map(|slot| slot == Slot::Wrong)),
+            writes: or(erased_writes, writes.map(|slot| slot == Slot::Wrong)),
+            is_cut: false,
+        };
+        let is_cut = slots.count() == 0 && length < HEAD_BYTES && (first || second || first_write || second_write);
+        Self { is_cut, ..slots }
+    }
+
+    /// How many slots are damaged; one that was cut off and was blank counts.
+    pub(crate) fn count(&self) -> usize {
+        let slots = self.events.iter().chain(&self.writes).filter(|wrong| **wrong).count();
+        slots + usize::from(self.is_cut)
+    }
 }
 
 impl Acknowledged {
@@ -84,8 +136,8 @@ impl Acknowledged {
         };
         let events = journal::slots(&file).map_err(Error::io("read", &path))?;
         let writes = extent::slots(&file).map_err(Error::io("read", &path))?;
-        let wrong = events.iter().filter(|slot| **slot == Slot::Wrong).count()
-            + writes.iter().filter(|slot| **slot == Slot::Wrong).count();
+        let length = file.metadata().map_err(Error::io("look at", &path))?.len();
+        let wrong = Wrong::new(events, writes, length);
         Ok(Self {
             events: events.into_iter().filter_map(Slot::whole).max_by_key(|(count, _)| *count),
             writes: writes.into_iter().filter_map(Slot::whole).max().unwrap_or(0),
@@ -95,7 +147,8 @@ impl Acknowledged {
 
     /// Whether nothing was ever acknowledged, as far as this says.
     pub(crate) fn is_nothing(&self) -> bool {
-        self.writes == 0 && self.wrong == 0 && self.events.is_none_or(|(count, _)| count == 0)
+        let is_whole = Wrong { is_cut: false, ..self.wrong } == Wrong::default();
+        self.writes == 0 && is_whole && self.events.is_none_or(|(count, _)| count == 0)
     }
 
     /// Refuses a database that lacks something of it, or one with rows where nothing says how many there should be.
@@ -121,7 +174,7 @@ impl Acknowledged {
 }
 
 impl Store {
-    /// How many of the four slots of `HEAD` do not check. The writer writes them again, and says how many those were.
+    /// How many of the four slots of `HEAD` are damaged. The writer writes them again, and says how many those were.
     pub fn damaged_slots(&self) -> Result<usize> {
         self.inner.mend_head()
     }

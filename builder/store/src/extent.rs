@@ -12,7 +12,12 @@
 //! It is written after the database's own sync and synced with the journal's head, never earlier: what it says is always
 //! true. After a power cut it may say less than the truth; whatever an event names is covered, since events sync it.
 
-use crate::{Error, Result, acknowledged::Slot, layout::Layout, store::lock};
+use crate::{
+    Error, Result,
+    acknowledged::{Slot, Wrong},
+    layout::Layout,
+    store::lock,
+};
 use std::{
     fs::{File, OpenOptions},
     io,
@@ -59,19 +64,17 @@ impl Extent {
         Ok(())
     }
 
-    /// Writes a slot again that does not check; says how many did not.
-    pub(crate) fn mend(&self) -> Result<usize> {
+    /// Writes the slots again that are damaged.
+    pub(crate) fn mend(&self, wrong: &Wrong) -> Result<()> {
         let last = lock(&self.last);
-        let slots = slots(&self.file).map_err(Error::io("read", &self.path))?;
-        let wrong: Vec<u64> = (0..).zip(slots).filter(|(_, slot)| *slot == Slot::Wrong).map(|(at, _)| at).collect();
-        for index in &wrong {
+        for (index, _) in (0..).zip(wrong.writes).filter(|(_, wrong)| *wrong) {
             let at = START + index * SLOT_BYTES as u64;
             self.file.write_all_at(&encode(last.0), at).map_err(Error::io("write", &self.path))?;
         }
-        if !wrong.is_empty() {
-            self.file.sync_data().map_err(|source| Error::Sync { path: self.path.clone(), source })?;
+        match wrong.writes {
+            [false, false] => Ok(()),
+            _ => self.file.sync_data().map_err(|source| Error::Sync { path: self.path.clone(), source }),
         }
-        Ok(wrong.len())
     }
 }
 
@@ -107,29 +110,29 @@ mod tests {
         let layout = Layout { dir: dir.path().to_owned(), in_bucket: false };
         let writes = || {
             let said = Acknowledged::read(&layout).unwrap();
-            (said.writes, said.wrong)
+            (said.writes, said.wrong.writes)
         };
-        assert_eq!(writes(), (0, 0));
+        assert_eq!(writes(), (0, [false; 2]));
         let extent = Extent::open(&layout).unwrap();
         for sequence in [3, 9, 7, 12] {
             extent.note(sequence).unwrap();
         }
-        assert_eq!(writes(), (12, 0));
+        assert_eq!(writes(), (12, [false; 2]));
         let mut bytes = std::fs::read(layout.head()).unwrap();
         for at in [128, 160] {
             let mut torn = bytes.clone();
             torn[at + 7] ^= 1;
             std::fs::write(layout.head(), torn).unwrap();
             let (found, wrong) = writes();
-            assert!([9, 12].contains(&found) && wrong == 1, "{found}");
-            assert_eq!(extent.mend().unwrap(), 1);
-            assert_eq!((writes(), extent.mend().unwrap()), ((12, 0), 0));
+            assert!([9, 12].contains(&found) && wrong == [at == 128, at == 160], "{found}");
+            extent.mend(&Wrong { writes: wrong, ..Wrong::default() }).unwrap();
+            assert_eq!(writes(), (12, [false; 2]));
         }
         bytes[128] ^= 1;
         bytes[160] ^= 1;
         std::fs::write(layout.head(), bytes).unwrap();
-        assert_eq!(writes(), (0, 2));
+        assert_eq!(writes(), (0, [true; 2]));
         Extent::open(&layout).unwrap().note(20).unwrap();
-        assert_eq!(writes(), (20, 1));
+        assert_eq!(writes(), (20, [false, true]));
     }
 }

@@ -12,7 +12,7 @@
 
 use crate::{
     Error, Result, Store,
-    acknowledged::Slot,
+    acknowledged::{HEAD_BYTES, Slot, Wrong},
     db::{Changes, Db, Row, Table},
     layout::{Layout, sync},
     store::lock,
@@ -50,20 +50,29 @@ impl Head {
         let head = Self { file, path, count, chain };
         let slots = slots(&head.file).map_err(Error::io("read", &head.path))?;
         if slots.into_iter().all(|slot| slot.whole().is_none()) {
+            head.lengthen()?;
             head.write()?;
             sync(&layout.dir)?;
         }
         Ok(head)
     }
 
-    /// Writes a slot again that does not check; says how many did not.
-    pub(crate) fn mend(&self) -> Result<usize> {
-        let slots = slots(&self.file).map_err(Error::io("read", &self.path))?;
-        let wrong = slots.into_iter().filter(|slot| *slot == Slot::Wrong).count();
-        if wrong > 0 {
-            self.write()?;
+    /// Writes what is damaged of it again.
+    pub(crate) fn mend(&self, wrong: &Wrong) -> Result<()> {
+        self.lengthen()?;
+        match wrong.is_cut || wrong.events != [false; 2] {
+            true => self.write(),
+            false => Ok(()),
         }
-        Ok(wrong)
+    }
+
+    /// Gives the file its whole length, so that a shorter one was cut.
+    fn lengthen(&self) -> Result<()> {
+        let length = self.file.metadata().map_err(Error::io("look at", &self.path))?.len();
+        match length < HEAD_BYTES {
+            true => self.file.set_len(HEAD_BYTES).map_err(Error::io("write", &self.path)),
+            false => Ok(()),
+        }
     }
 
     fn write(&self) -> Result<()> {

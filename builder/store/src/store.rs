@@ -237,18 +237,19 @@ impl Inner {
         }))
     }
 
-    /// Writes slots of `HEAD` again that do not check, where this handle may write; says how many did not.
+    /// Writes damaged slots of `HEAD` again, where this handle may write; says how many they were.
     pub(crate) fn mend_head(&self) -> Result<usize> {
-        let (Some(head), Some(extent)) = (lock(&self.head).as_ref().map(Head::mend), &self.extent) else {
-            return Ok(Acknowledged::read(&self.layout)?.wrong);
-        };
-        let mended = head.and_then(|of_journal| Ok(of_journal + extent.mend()?));
-        let wrong = self.poison_unsynced(mended)?;
-        if wrong > 0 {
+        let guard = lock(&self.head);
+        let wrong = Acknowledged::read(&self.layout)?.wrong;
+        let slots = wrong.count();
+        if let (Some(head), Some(extent)) = (guard.as_ref(), &self.extent)
+            && slots > 0
+        {
+            self.poison_unsynced(extent.mend(&wrong).and_then(|()| head.mend(&wrong)))?;
             let file = self.layout.head();
-            tracing::warn!(file = %file.display(), slots = wrong, "damaged; what it says stood there twice, and was written again");
+            tracing::warn!(file = %file.display(), slots, "damaged; what it says stood there twice, and was written again");
         }
-        Ok(wrong)
+        Ok(slots)
     }
 
     /// A path in `tmp` that nobody else has.

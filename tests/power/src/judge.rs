@@ -53,6 +53,17 @@ pub fn judge(dir: &Path, held: &[Logical], known: Acknowledged) -> Result<usize,
     Ok(at)
 }
 
+/// Whether the file that says what was acknowledged has no damage: no power cut tears one of its slots or erases it.
+pub fn head_is_whole(dir: &Path) -> Result<(), String> {
+    // one that does not open as it is is for `judge`
+    let Ok(reader) = Store::open(dir, OpenMode::ReadOnly) else { return Ok(()) };
+    match reader.damaged_slots() {
+        Ok(0) => Ok(()),
+        Ok(slots) => Err(format!("{slots} slots of what was acknowledged are told to be damaged")),
+        Err(error) => Err(told(&error)),
+    }
+}
+
 /// Opens a store. A child that another thread of this process starts has a copy of the lock until it is another program.
 fn open(dir: &Path, what: &str) -> Result<Store, String> {
     let begun = Instant::now();

@@ -26,7 +26,7 @@ mod watch;
 
 pub use blocks::{Blocks, Cut, Image, Left};
 pub use disk::Disk;
-pub use judge::{Acknowledged, judge};
+pub use judge::{Acknowledged, head_is_whole, judge};
 pub use logical::Logical;
 pub use machine::{FileSystem, Mounted, boot_again, is_alone, missing, ram_dir, run_alone};
 pub use neighbour::be_a_neighbour;

@@ -15,8 +15,8 @@
 
 use crate::{is_full, prepare, scenario, seed};
 use anneal_power::{
-    Acknowledged, Blocks, Cut, Dice, Disk, FileSystem, Image, Left, Logical, Mounted, STEPS, boot_again, is_alone,
-    judge, missing, ram_dir, run_alone,
+    Acknowledged, Blocks, Cut, Dice, Disk, FileSystem, Image, Left, Logical, Mounted, STEPS, boot_again, head_is_whole,
+    is_alone, judge, missing, ram_dir, run_alone,
 };
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -120,7 +120,8 @@ fn try_cut(
     image.write_out(cut, &disk).unwrap();
     let (mounted, is_checked) =
         Mounted::at_boot(file_system, &disk, &dir.join("after")).map_err(|e| format!("it does not mount: {e}"))?;
-    let judged = judge(&dir.join("after/store"), held, known);
+    let store = dir.join("after/store");
+    let judged = head_is_whole(&store).and_then(|()| judge(&store, held, known));
     mounted.unmount().unwrap();
     judged.map(|_| is_checked)
 }
