@@ -58,6 +58,19 @@ pub(crate) enum Error {
     /// The sandbox can't be made.
     #[error(transparent)]
     Sandbox(#[from] anneal_sandbox::Error),
+    /// A document is lost that says what else is needed.
+    #[error("{what}, {blob}, cannot be read, and nobody knows what it names; to have it back, {again}")]
+    Unread {
+        /// Which.
+        what: String,
+        /// The blob.
+        blob: anneal_content::BlobDigest,
+        /// How it comes back.
+        again: &'static str,
+        /// Why not.
+        #[source]
+        source: Box<anneal_store::Error>,
+    },
     /// A file could not be used.
     #[error("cannot {action} {path}")]
     Io {

@@ -10,6 +10,7 @@ mod cli;
 mod client;
 mod commands;
 mod demo;
+mod documents;
 mod error;
 mod holdings;
 mod keys;

@@ -12,6 +12,7 @@ pub(crate) use schedule::{Facts, Growth, SizeOfDay, collect_and_count, day_of, g
 
 use crate::{
     builder::new_builder,
+    documents,
     error::{Error, Result},
     service::{Service, fold, now_ms},
     settings::Settings,
@@ -182,8 +183,9 @@ impl Ground<'_> {
         let mut roots = self.build_roots(needed)?;
         for (revision, blob, _) in &self.state.revisions {
             let Some(why) = revisions.remove(revision) else { continue };
-            let catalog = Catalog::from_json(&self.store.read_blob(blob, u64::MAX)?)?;
-            let of = format!("in the catalogue of {why}");
+            let what = format!("the catalogue of {why}");
+            let bytes = documents::read(self.store, blob, &what, documents::CATALOGUE_AGAIN)?;
+            let (catalog, of) = (Catalog::from_json(&bytes)?, format!("in {what}"));
             for root in catalog.packages().values().flat_map(|recipe| source_roots(recipe, false, &of)) {
                 // what no build of that catalogue ever fetched is not missing
                 if matches!(root.node, Node::Blob(blob) if self.store.has(&blob)?) {
@@ -204,7 +206,9 @@ impl Ground<'_> {
         }
         let mut roots = Vec::new();
         for (lock, why) in locks {
-            for package in BuildRootLock::of_identity(&self.store.read_blob(&lock, u64::MAX)?)?.packages {
+            let what = format!("the lock of the build root of {why}");
+            let bytes = documents::read(self.store, &lock, &what, documents::LOCK_AGAIN)?;
+            for package in BuildRootLock::of_identity(&bytes)?.packages {
                 if self.store.has(&package.sha256)? {
                     let why = format!("{} {} of the build root of {why}", package.name, package.version);
                     roots.push(Root { node: Node::Blob(package.sha256), kind: "build root", why });
@@ -357,7 +361,9 @@ impl Directory {
         let active = match &state.revision {
             None => None,
             Some((_, blob)) => {
-                let catalog = Catalog::from_json(&self.store.read_blob(blob, u64::MAX)?)?;
+                let what = "the catalogue that was active last";
+                let bytes = documents::read(&self.store, blob, what, documents::CATALOGUE_AGAIN)?;
+                let catalog = Catalog::from_json(&bytes)?;
                 let derived = derive(&catalog, &self.builder.toolchain(state.withdrawn_packages()))?;
                 Some((Arc::new(catalog), Arc::new(derived)))
             }

@@ -6,6 +6,7 @@
 use crate::{
     builder::new_builder,
     catalog_files::kept_catalog,
+    documents,
     error::{Error, Result, io},
     holdings::Holdings,
     keys::{Keys, result_keys},
@@ -248,6 +249,7 @@ impl Service {
     fn announce_catalog(&self, cause: RevisionCause) -> Result<bool> {
         let catalog = self.active().catalog;
         let revision = catalog.digest()?;
+        documents::put_back(&self.store, &self.state(), &catalog, self.builder.lock())?;
         if self.with_state(|state| state.revision.is_some_and(|(known, _)| known == revision)) {
             return Ok(false);
         }

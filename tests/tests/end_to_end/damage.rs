@@ -1,7 +1,7 @@
 //! Damage on the disk: a scrub finds it, says who needs it, what was built with it and how it comes back; a build that needs
 //! it makes it again; and what is there a second time is put right.
 
-use crate::collect::begun;
+use crate::collect::{begun, publish};
 use anneal_tests::{Daemon, Notes, Place, scratch, wait_for};
 use serde_json::Value;
 use std::{
@@ -98,5 +98,48 @@ fn what_is_lost_comes_back_out_of_a_backup_and_only_as_what_it_was() {
     assert!(whole, "{report}");
     assert!(report["mended"][&digest].as_str().is_some_and(|how| how.contains("backup")), "{report}");
     assert_eq!(fs::read(&file).unwrap(), NOTE);
+    assert!(scrub(place, &[]).0);
+}
+
+#[test]
+fn a_lost_catalogue_and_a_lost_lock_say_how_they_come_back_and_a_start_or_a_build_puts_them_back() {
+    let dir = scratch();
+    let notes = Notes::ready(dir.path());
+    let place = &notes.place;
+    let (daemon, key, (candidate, manifest)) = begun(place);
+    publish(place, &candidate, &key);
+    let events = place.events();
+    let newest = |field: &str| {
+        let named = events.iter().rev().find_map(|event| event[field].as_str().map(ToOwned::to_owned));
+        named.unwrap_or_else(|| panic!("no event has {field}: {events:?}"))
+    };
+    drop(daemon);
+    let (lock, revision) = (newest("build_root"), newest("revision"));
+    let catalogue =
+        events.iter().find(|event| event["revision"] == revision.as_str()).unwrap()["blob"].as_str().unwrap();
+    let file = |digest: &str| {
+        let hex = digest.strip_prefix("sha256:").unwrap();
+        place.state.join("store/blobs/sha256").join(&hex[..2]).join(hex)
+    };
+    for (digest, what) in [(lock.as_str(), "the lock of the build root"), (catalogue, "the catalogue")] {
+        let sound = fs::read(file(digest)).unwrap();
+        rot(&file(digest));
+        assert!(!scrub(place, &["--mend"]).0 && !file(digest).exists());
+        for command in [&["store", "gc"][..], &["store", "gc", "--dry-run"], &["store", "why", &manifest]] {
+            place.anneal(command).refused(2, &[what, digest, "`anneal build`", "scrub --mend --backup DIR"]);
+        }
+        drop(Daemon::start(place, &[]));
+        assert!(fs::read(file(digest)).unwrap() == sound, "a start puts {what} back");
+        place.anneal(&["store", "gc"]).fine();
+
+        // lost again, and found while a daemon runs
+        rot(&file(digest));
+        let _daemon = Daemon::start(place, &[]);
+        place.anneal(&["store", "pin", digest, "--reason", "a look"]).refused(2, &["damaged"]);
+        assert!(!file(digest).exists());
+        place.anneal(&["build", "--quiet"]).fine();
+        assert!(fs::read(file(digest)).unwrap() == sound, "a build puts {what} back");
+        place.anneal(&["store", "gc"]).fine();
+    }
     assert!(scrub(place, &[]).0);
 }
