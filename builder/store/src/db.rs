@@ -17,7 +17,7 @@
 //! Every write is synced before it returns. A write that fails leaves the engine in a state that must not be written
 //! to again, so the caller poisons the store.
 
-use crate::{DatabaseFault, Error, OpenMode, Result, engine_log, engine_table};
+use crate::{DatabaseFault, Error, OpenMode, Result, engine_list, engine_log, engine_table};
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction, ErrorKind,
     IteratorMode, LogLevel, Options, ReadOptions, WriteBatch, WriteOptions,
@@ -106,6 +106,7 @@ impl Db {
             require_head(path)?;
         }
         engine_log::check_all(path)?;
+        engine_list::check(path)?;
         let mut attempt = 1;
         let mut last = None;
         loop {
@@ -137,6 +138,7 @@ impl Db {
     pub(crate) fn look(path: &Path) -> Result<Self> {
         require_head(path)?;
         engine_log::check_all(path)?;
+        engine_list::check(path)?;
         let inner = open_once(path, OpenMode::ReadOnly).map_err(|error| unopened(path, error))?;
         Ok(Self { inner, path: path.to_owned() })
     }

@@ -113,7 +113,7 @@ fn parts(list: &[u8]) -> Option<Vec<(Vec<u8>, Handle)>> {
 }
 
 /// A number in groups of seven bits, the lowest first.
-fn varint(bytes: &mut &[u8]) -> Option<u64> {
+pub(crate) fn varint(bytes: &mut &[u8]) -> Option<u64> {
     let mut number = 0_u64;
     for shift in (0..64).step_by(7) {
         let (first, rest) = bytes.split_first()?;

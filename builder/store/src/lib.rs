@@ -36,6 +36,7 @@ mod batch;
 mod blob;
 mod collect;
 mod db;
+mod engine_list;
 mod engine_log;
 mod engine_table;
 mod error;

@@ -10,6 +10,8 @@ use anneal_store::{Error, Store};
 const DATABASE: &str = "the database";
 /// The file that says what was acknowledged, among the findings.
 const HEAD: &str = "the file HEAD";
+/// The file with the name of the database, among the findings.
+const IDENTITY: &str = "the database's file IDENTITY";
 /// The table with a row for each blob.
 pub(super) const BLOBS: &str = "blobs";
 /// The table with what builds gave.
@@ -41,6 +43,17 @@ pub(super) fn read_all(store: &Store, how: &How<'_>, report: &mut Report) -> Res
                  start, or --mend, writes them again"
             );
             report.found(HEAD.into(), Kind::Corrupt, why);
+        }
+    }
+    match (store.has_wrong_identity()?, store.mode()) {
+        (false, _) => {}
+        (true, anneal_store::OpenMode::ReadWrite) => {
+            report.mended.insert(IDENTITY.into(), "the list of tables has it, too, and it was written again".into());
+        }
+        (true, anneal_store::OpenMode::ReadOnly) => {
+            let why = "it is not what the list of tables says, which alone counts; the daemon's next scrub, or --mend, \
+                       writes it again";
+            report.found(IDENTITY.into(), Kind::Corrupt, why.to_owned());
         }
     }
     let tables = match store.read_tables(how.stop) {
