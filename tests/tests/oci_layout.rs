@@ -177,6 +177,11 @@ fn what_is_exported_is_the_same_each_time_and_is_read_by_skopeo_and_taken_in_els
     let manifest = image["manifest"].as_str().unwrap();
     let why = elsewhere.anneal(&["store", "why", manifest]).fine();
     assert!(why.out.contains("imported from an OCI layout"), "{}", why.out);
+    // what somebody said of it stays, also when it is imported once more
+    elsewhere.anneal(&["store", "pin", manifest, "--reason", "for the auditor"]).fine();
+    elsewhere.anneal(&ask).fine();
+    let pins = elsewhere.anneal(&["store", "pins"]).fine().out;
+    assert!(pins.contains("for the auditor"), "{pins}");
     assert_eq!(daemon.get(&format!("/v2/note/manifests/{manifest}")).status, 404, "nothing unapproved is served");
     daemon.stop();
 }

@@ -89,8 +89,18 @@ pub(crate) fn import(store: &Store, state: &State, dir: &Path, trusted: &Trusted
     let new_blobs = take(store, &layout)?;
     let now = now_ms();
     let pinned: BTreeSet<_> = layout.entries.iter().map(|entry| entry.digest).collect();
+    let before: BTreeMap<_, _> = store.pins()?.into_iter().map(|pin| (pin.digest, pin)).collect();
     for digest in &pinned {
-        store.pin(Node::Document(*digest), &format!("imported from an OCI layout on {}", when(now)), now)?;
+        match before.get(digest) {
+            // what somebody said of it stays
+            Some(pin) if pin.node() == Node::Document(*digest) => {}
+            Some(pin) => drop(store.pin(Node::Document(*digest), &pin.reason, pin.at_ms)?),
+            None => drop(store.pin(
+                Node::Document(*digest),
+                &format!("imported from an OCI layout on {}", when(now)),
+                now,
+            )?),
+        }
     }
     Ok(Imported { images, pinned, blobs, new_blobs, bytes })
 }
