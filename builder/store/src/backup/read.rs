@@ -105,6 +105,23 @@ impl Backup {
         Ok(checked)
     }
 
+    /// The generations that cannot be restored because their manifests cannot be read, with why. While one of them is kept,
+    /// nothing that is dropped makes room.
+    pub fn unreadable(&self) -> Result<Vec<(u64, String)>> {
+        let mut found = Vec::new();
+        for number in self.pool.generations()? {
+            match self.generation(Some(number)) {
+                Err(error @ (Error::BackupDamaged { .. } | Error::Record { .. })) => {
+                    found.push((number, error.to_string()));
+                }
+                // dropped by another since it was listed
+                Err(Error::NoGeneration { .. }) => {}
+                read => drop(read?),
+            }
+        }
+        Ok(found)
+    }
+
     /// Moves the files away that a check found wrong, and gives where they are now: the next backup copies again what the
     /// store still has, where otherwise a file of the right size would be believed.
     pub fn set_aside(&self, checked: &Checked) -> Result<Vec<(BlobDigest, PathBuf)>> {

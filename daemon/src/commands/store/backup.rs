@@ -133,6 +133,7 @@ fn check(args: &BackupArgs, settings: &Settings, output: &Output) -> Result<()> 
     let seal = log_key(args, settings)?.map(|key| backup::verified_seal(&generation, &key)).transpose()?;
     let checked = backup.check(&generation).map_err(damaged)?;
     let aside = backup.set_aside(&checked);
+    let unreadable = if args.generation.is_none() { backup.unreadable()? } else { Vec::new() };
     let text = || {
         let mut text = format!(
             "backup {}: {} events; {} files read, {} of blobs\n",
@@ -150,6 +151,14 @@ fn check(args: &BackupArgs, settings: &Settings, output: &Output) -> Result<()> 
         for digest in &generation.manifest.damaged {
             let _ = writeln!(text, "  not in it, since it was damaged already: {digest}");
         }
+        for (number, why) in &unreadable {
+            let file = args.dir.join(format!("generations/{number}"));
+            let _ = writeln!(
+                text,
+                "  wrong: backup {number} cannot be restored: {why}; while it is kept, --keep makes no room: remove {}",
+                file.display()
+            );
+        }
         for (digest, reason) in &checked.wrong {
             let _ = writeln!(text, "  wrong: {digest}: {reason}");
         }
@@ -166,11 +175,12 @@ fn check(args: &BackupArgs, settings: &Settings, output: &Output) -> Result<()> 
     let value = json!({
         "backup": generation.number, "head": generation.manifest.head, "files": checked.files, "bytes": checked.bytes,
         "wrong": checked.wrong, "damaged": generation.manifest.damaged, "seal_verified": seal.is_some(),
-        "moved_away": aside.as_deref().unwrap_or_default(),
+        "moved_away": aside.as_deref().unwrap_or_default(), "unreadable": unreadable,
     });
     output.result(text, &value)?;
     match (checked.wrong.len(), &aside) {
-        (0, _) => Ok(()),
+        (0, _) if unreadable.is_empty() => Ok(()),
+        (0, _) => Err(Error::No(format!("{} older backups cannot be restored; this one can", unreadable.len()))),
         (count, Ok(_)) => Err(Error::No(format!(
             "{count} files of the backup are damaged; back up again, which copies what the store still has, and check again"
         ))),

@@ -182,6 +182,30 @@ fn a_part_or_manifest_that_rotted_in_the_backup_is_written_again_by_the_next_one
 }
 
 #[test]
+fn a_generation_whose_manifest_rotted_is_named_keeps_what_it_may_name_and_goes_in_its_turn() {
+    let (dir, store) = fresh();
+    let to = dir.path().join("backup");
+    for round in 0..3_u8 {
+        store.put_blob(&[round]).unwrap();
+        store.append_events(&[vec![round]]).unwrap();
+        back_up(&store, &to);
+    }
+    let backup = Backup::open(&to).unwrap();
+    assert_eq!(backup.unreadable().unwrap(), []);
+    flip(&file(&to, &backup.generation(Some(2)).unwrap().digest));
+    let unreadable = backup.unreadable().unwrap();
+    assert!(matches!(&unreadable[..], [(2, why)] if why.contains("is damaged: it hashes to")), "{unreadable:?}");
+    for sound in [1, 3] {
+        assert_eq!(backup.check(&backup.generation(Some(sound)).unwrap()).unwrap().wrong, []);
+    }
+    let keep = |count| Backup::forget(&to, NonZeroUsize::new(count).unwrap());
+    assert!(matches!(keep(2), Err(Error::BackupDamaged { .. })), "nobody knows what it names");
+    assert_eq!(keep(1).unwrap().generations, [1, 2]);
+    assert_eq!(backup.unreadable().unwrap(), []);
+    assert_eq!(backup.check(&backup.generation(None).unwrap()).unwrap().wrong, []);
+}
+
+#[test]
 fn a_blob_that_rotted_in_the_backup_is_moved_away_by_a_check_and_copied_again_by_the_next_backup() {
     let (dir, store) = fresh();
     let actions = filled(&store);
