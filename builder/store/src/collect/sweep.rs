@@ -265,6 +265,7 @@ impl Collection {
         let mut places: Vec<Place> = (0..=u8::MAX).map(Place::Blobs).collect();
         places.extend(subfolders(&layout.modes())?.map(Place::Modes));
         places.push(Place::Trees);
+        let mut size = BATCH;
         for place in &places {
             let found = match place {
                 Place::Blobs(first) => self.store.inner.backend.list(*first)?,
@@ -272,7 +273,10 @@ impl Collection {
                 Place::Trees => digests_in(&layout.trees())?,
             };
             let loose: Vec<Node> = found.into_iter().map(Node::Blob).filter(|node| !survey.mark.keeps(node)).collect();
-            for batch in loose.chunks(BATCH) {
+            let mut left = loose.as_slice();
+            while !left.is_empty() {
+                let (batch, later) = left.split_at(size.min(left.len()));
+                left = later;
                 if (how.stop)() {
                     swept.stopped = true;
                     return Ok(());
@@ -281,7 +285,9 @@ impl Collection {
                 let begun = Instant::now();
                 let moved = self.move_unnamed(place, &condemned, dir);
                 self.lease.touches().absolve();
-                swept.waited(begun.elapsed());
+                let took = begun.elapsed();
+                swept.waited(took);
+                size = next_batch(size, took);
                 let moved = moved?;
                 *(if matches!(place, Place::Trees) { &mut swept.directories } else { &mut swept.leftovers }) += moved;
                 remove_tree(dir)?;
