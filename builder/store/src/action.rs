@@ -11,7 +11,7 @@ use crate::{
     store::lock,
 };
 use anneal_content::{ActionDigest, ActionResult, BlobDigest, OutputName, SignedResult};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How many results one action may have. Each is evidence; so many mean that something loops.
 pub const RESULTS_MAX: usize = 256;
@@ -50,6 +50,8 @@ pub struct ResultSurvey {
     pub believed: u64,
     /// Results that no build key signed, each with what is wrong. They are never used.
     pub unsigned: Vec<(ActionDigest, String)>,
+    /// The logs of believed results, each with an action that it is of.
+    pub logs: BTreeMap<BlobDigest, ActionDigest>,
     /// Actions whose believed results differ in their outputs: builds that are not deterministic.
     pub differing: Vec<Differing>,
 }
@@ -140,6 +142,7 @@ impl Store {
                 }
             };
             survey.believed += 1;
+            survey.logs.insert(result.log, action);
             match &mut of_one {
                 Some((known, results)) if *known == action => results.push(result),
                 other => {

@@ -7,7 +7,7 @@ use crate::{
     service::fold,
 };
 use anneal_attest::Keyring;
-use anneal_content::{BlobDigest, EntryKind, ReadError, TreeDigest, list};
+use anneal_content::{ActionDigest, BlobDigest, EntryKind, ReadError, TreeDigest, list};
 use anneal_ledger::State;
 use anneal_store::{IngestRules, Store, digest_dir};
 use std::{
@@ -26,12 +26,24 @@ pub(super) fn read_results(store: &Store, trusted: &Keyring, report: &mut Report
     match store.survey_results(&|signed| trusted.believes(signed)) {
         Ok(survey) => {
             report.results = survey.believed;
+            for (log, action) in survey.logs {
+                read_log(store, &log, &action, report);
+            }
             for (at, (action, why)) in survey.unsigned.into_iter().enumerate() {
                 report.found(format!("result {} of action {action}", at + 1), Kind::Unsigned, why);
             }
         }
         Err(error) if tables::is_of_database(&error) => report.found_unreadable(tables::RESULTS, told(error)),
         Err(error) => report.found("the results of builds".into(), Kind::Corrupt, told(error)),
+    }
+}
+
+/// The log of a result, which is kept as long as the result is.
+fn read_log(store: &Store, log: &BlobDigest, action: &ActionDigest, report: &mut Report) {
+    match store.recorded_size(log) {
+        Ok(Some(_)) => {}
+        Err(error) if tables::is_of_database(&error) => report.found_unreadable(tables::BLOBS, told(error)),
+        _ => report.found(log.to_string(), Kind::Missing, format!("the log of action {action} is not in the store")),
     }
 }
 
@@ -128,6 +140,7 @@ fn named_blobs(store: &Store, state: &State) -> BTreeMap<BlobDigest, String> {
         let name = &image.name;
         add(&image.index, format!("the index of {name}"));
         image.layers.iter().for_each(|layer| add(&layer.digest, format!("a layer of {name}")));
+        image.build_root.iter().for_each(|lock| add(lock, format!("the lock of the build root of {name}")));
         image.verdict.iter().for_each(|(_, _, results)| add(results, format!("check results of {name}")));
     }
     for candidate in state.candidates.values() {

@@ -80,6 +80,7 @@ fn the_result_of_a_new_run_takes_the_place_of_what_nobody_vouches_for() {
     assert_eq!(store.results(&action, &believes).unwrap(), [result(1)]);
     let survey = store.survey_results(&believes).unwrap();
     assert_eq!((survey.believed, survey.unsigned), (1, vec![]));
+    assert_eq!(survey.logs.into_iter().collect::<Vec<_>>(), [(result(1).log, action)]);
     store.record_result(&signed_by("ours", &action, &result(2)), &believes).unwrap();
     assert_eq!(store.results(&action, &believes).unwrap(), [result(1), result(2)]);
 }
