@@ -350,9 +350,9 @@ impl Directory {
         Ok(Self { store, builder })
     }
 
-    /// The store alone.
-    pub(crate) fn into_store(self) -> Store {
-        self.store
+    /// The store.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
     }
 
     /// Its ground: the catalogue is the one that was active last.

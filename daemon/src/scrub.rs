@@ -18,7 +18,7 @@ mod schedule;
 mod tables;
 
 pub(crate) use blobs::{Tally, Throttle};
-pub(crate) use consequence::{Consequence, add_absent, mend, mend_from};
+pub(crate) use consequence::{Consequence, Consequences, follow, mend, mend_from};
 pub(crate) use schedule::{Summary, keep_scrubbed, last};
 
 use crate::error::{Error, Result};

@@ -39,8 +39,8 @@ const KEY_SHOWN: usize = 40;
 const ROWS_BETWEEN_LOOKS: u64 = 1024;
 
 impl Store {
-    /// Reads every row of every table, and what else its files hold. An error says that the database cannot even be opened once more. Tables that are
-    /// left out were not read, because it was stopped.
+    /// Reads every row of every table, and what else its files hold. An error says that the database cannot even be opened
+    /// once more. Tables that are left out were not read, because it was stopped.
     pub fn read_tables(&self, stop: &(dyn Fn() -> bool + Sync)) -> Result<Vec<TableRead>> {
         let fresh = Self::open_trusting(&self.inner.layout.dir, OpenMode::ReadOnly, self.inner.chunk_hash)?;
         let mut read = Vec::new();

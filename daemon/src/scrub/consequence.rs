@@ -39,7 +39,10 @@ pub(crate) fn mend(store: &Store, report: &mut Report) -> Result<()> {
             continue;
         };
         let how = match outcome {
-            Mended::Lost(_) => continue,
+            Mended::Lost(why) => {
+                not_mended(report, &what, &why);
+                continue;
+            }
             Mended::Sound => "it was as it should be when it was looked at again",
             Mended::Mended(how) => how,
         };
@@ -47,6 +50,15 @@ pub(crate) fn mend(store: &Store, report: &mut Report) -> Result<()> {
         report.mended.insert(what, how.to_owned());
     }
     Ok(())
+}
+
+/// Says with what was found why it could not be put right, where that is something else.
+fn not_mended(report: &mut Report, what: &str, why: &str) {
+    if let Some(damage) = report.damage.get_mut(what)
+        && !damage.why.contains(why)
+    {
+        damage.why = format!("{}; not mended: {why}", damage.why);
+    }
 }
 
 /// Puts lost blobs back from a backup, and looks again at what was wrong for the lack of them.
@@ -64,7 +76,8 @@ pub(crate) fn mend_from(
                 report.damage.remove(&digest.to_string());
                 report.mended.insert(digest.to_string(), how.to_owned());
             }
-            Mended::Sound | Mended::Lost(_) => {}
+            Mended::Sound => {}
+            Mended::Lost(why) => not_mended(&mut report, &digest.to_string(), &why),
         }
     }
     let is_blob = |what: &str| what.parse::<BlobDigest>().is_ok();
@@ -74,40 +87,35 @@ pub(crate) fn mend_from(
     once_more(store, how, &of_blobs, &report)
 }
 
-/// Adds what is needed and was taken out of service earlier, so that it is told until it comes again. Where nobody can
-/// say what is needed, everything that was taken out of service counts.
-pub(crate) fn add_absent(store: &Store, ground: Result<Ground<'_>>, report: &mut Report) -> Result<()> {
-    match ground.and_then(|ground| ground.absent()) {
-        Ok(absent) => {
-            for (digest, why) in absent {
-                let why = format!("it is out of service, and needed for {}", why.join(", for "));
-                report.found(digest.to_string(), Kind::Missing, why);
-            }
-        }
-        Err(_) => {
-            for (digest, why) in store.out_of_service()? {
-                report.found(digest.to_string(), Kind::Missing, format!("it is out of service: {why}"));
-            }
+/// What follows from the damage of each thing; where nobody can tell, why.
+pub(crate) type Consequences = std::result::Result<BTreeMap<String, Consequence>, String>;
+
+/// Adds what is needed and was taken out of service earlier, so that it is told until it comes again, and says what
+/// follows from all that is damaged. Where nobody can say what is needed, everything that was taken out of service counts.
+pub(crate) fn follow(store: &Store, ground: Result<Ground<'_>>, report: &mut Report) -> Result<Consequences> {
+    let followed = ground.and_then(|ground| ground.follow(report));
+    if followed.is_err() {
+        for (digest, why) in store.out_of_service()? {
+            report.found(digest.to_string(), Kind::Missing, format!("it is out of service: {why}"));
         }
     }
-    Ok(())
+    match report.damage.is_empty() {
+        true => Ok(Ok(BTreeMap::new())),
+        false => Ok(followed.map_err(|error| error.chain())),
+    }
 }
 
 impl Ground<'_> {
-    /// What is needed and is not there, each with what needs it.
-    fn absent(&self) -> Result<BTreeMap<BlobDigest, Vec<String>>> {
-        let collection = self.store.collection()?;
-        let survey = self.survey(&collection)?;
-        Ok(survey.absent().iter().map(|(digest, why)| (*digest, why.clone())).collect())
-    }
-
-    /// What follows from the damage that a report names.
-    pub(crate) fn consequences(&self, report: &Report) -> Result<BTreeMap<String, Consequence>> {
+    fn follow(&self, report: &mut Report) -> Result<BTreeMap<String, Consequence>> {
         let mut damaged: BTreeSet<BlobDigest> = report.damage.keys().filter_map(|what| what.parse().ok()).collect();
         let collection = self.store.collection()?;
         let survey = self.survey(&collection)?;
-        let absent: BTreeMap<BlobDigest, &Vec<String>> = survey.absent().iter().map(|(d, why)| (*d, why)).collect();
         // what is out of service is found where it is missed
+        let absent: BTreeMap<BlobDigest, &Vec<String>> = survey.absent().iter().map(|(d, why)| (*d, why)).collect();
+        for (digest, why) in &absent {
+            let why = format!("it is out of service, and needed for {}", why.join(", for "));
+            report.found(digest.to_string(), Kind::Missing, why);
+        }
         damaged.extend(absent.keys());
         let mut all = BTreeMap::new();
         for digest in &damaged {

@@ -4,7 +4,7 @@
 //! Two small records of the kind `scrub`: `position`, where a scrub that is under way goes on, and `last`, what the last
 //! one found.
 
-use super::{How, Kind, Report, Tally, Throttle, add_absent, mend, scrub};
+use super::{Consequences, How, Kind, Report, Tally, Throttle, follow, mend, scrub};
 use crate::{
     error::Result,
     retention::ground,
@@ -132,9 +132,9 @@ fn run(service: &Service, position: Position) -> Result<()> {
         return Ok(());
     }
     mend(store, &mut report)?;
-    add_absent(store, Ok(ground(service)), &mut report)?;
+    let consequences = follow(store, Ok(ground(service)), &mut report)?;
     ask_for_lost(service)?;
-    tell(service, &report);
+    tell(service, &report, consequences);
     let summary = Summary {
         begun_ms,
         ended_ms: now_ms(),
@@ -154,19 +154,16 @@ fn note_position(store: &Store, position: &Position) {
     }
 }
 
-fn tell(service: &Service, report: &Report) {
+fn tell(service: &Service, report: &Report, consequences: Consequences) {
     let (blobs, bytes, found) = (report.blobs, report.bytes, report.damage.len());
     tracing::info!(blobs, bytes, found, "scrubbed");
     for (what, how) in report.mended.iter().take(TOLD_MAX) {
         tracing::warn!(what, how, "found by scrubbing, and put right");
     }
-    let consequences = match found {
-        0 => BTreeMap::new(),
-        _ => ground(service).consequences(report).unwrap_or_else(|error| {
-            tracing::error!("who needs what is damaged cannot be told: {}", error.chain());
-            BTreeMap::new()
-        }),
-    };
+    let consequences = consequences.unwrap_or_else(|why| {
+        tracing::error!("who needs what is damaged cannot be told: {why}");
+        BTreeMap::new()
+    });
     for (what, damage) in report.damage.iter().take(TOLD_MAX) {
         let follows = consequences.get(what).cloned().unwrap_or_default();
         let (needed_for, in_doubt) = (follows.needed_for.join(", for "), follows.in_doubt.join(", "));

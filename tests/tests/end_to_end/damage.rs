@@ -57,6 +57,7 @@ fn a_damaged_result_is_named_with_what_was_built_with_it_and_the_next_build_make
     // nothing else has its bytes, so mending takes it out of service; it is named still
     let (whole, report) = scrub(place, &["--mend"]);
     assert!(!whole && report["damage"][&digest].is_object(), "{report}");
+    assert!(report["damage"][&digest]["why"].as_str().unwrap().contains("not mended: its bytes are"), "{report}");
     assert!(report["consequences"][&digest]["in_doubt"].as_array().is_some_and(|all| all.len() == 2), "{report}");
     assert!(!file.exists() && place.state.join("store/quarantine").join(file.file_name().unwrap()).exists());
 
@@ -91,6 +92,8 @@ fn what_is_lost_comes_back_out_of_a_backup_and_only_as_what_it_was() {
     rot(&kept);
     let (whole, report) = scrub(place, &["--mend", "--backup", backup_dir]);
     assert!(!whole && report["damage"][&digest].is_object(), "{report}");
+    let why = report["damage"][&digest]["why"].as_str().unwrap();
+    assert!(why.contains("not mended: the backup's copy is damaged: it hashes to"), "{why}");
     assert!(!file.exists());
     fs::write(&kept, sound).unwrap();
 
@@ -125,6 +128,10 @@ fn a_lost_catalogue_and_a_lost_lock_say_how_they_come_back_and_a_start_or_a_buil
         let sound = fs::read(file(digest)).unwrap();
         rot(&file(digest));
         assert!(!scrub(place, &["--mend"]).0 && !file(digest).exists());
+        let (_, report) = scrub(place, &[]);
+        let why = report["damage"][digest]["why"].as_str().unwrap();
+        assert!(why.contains(what.trim_start_matches("the ")) && why.contains("not in the store"), "{report}");
+        assert!(report["consequences_unknown"].as_str().unwrap().contains(what), "{report}");
         for command in [&["store", "gc"][..], &["store", "gc", "--dry-run"], &["store", "why", &manifest]] {
             place.anneal(command).refused(2, &[what, digest, "`anneal build`", "scrub --mend --backup DIR"]);
         }

@@ -5,23 +5,20 @@ use crate::{
     error::{Error, Result},
     keys::result_keys,
     output::{Output, human_bytes, printable},
-    retention,
-    scrub::{Consequence, How, Kind, Report, Tally, Throttle, add_absent, mend, mend_from, scrub},
+    retention::Directory,
+    scrub::{Consequence, Consequences, How, Kind, Report, Tally, Throttle, follow, mend, mend_from, scrub},
     settings::Settings,
 };
 use anneal_content::BlobDigest;
 use anneal_store::{Backup, OpenMode, Store};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fmt::Write as _,
     path::PathBuf,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
-
-/// What follows from what is damaged, or why that cannot be told.
-type Consequences = std::result::Result<BTreeMap<String, Consequence>, String>;
 
 /// How often it is looked what else is lost, after something has come back out of a backup.
 const ROUNDS: usize = 20;
@@ -47,11 +44,8 @@ pub(crate) struct ScrubArgs {
 
 /// Reads everything and says what is wrong, and what follows from it.
 pub(super) fn run(args: &ScrubArgs, settings: &Settings, output: &Output) -> Result<()> {
-    let store = &if args.mend {
-        retention::Directory::open(settings, OpenMode::ReadWrite)?.into_store()
-    } else {
-        super::open(settings)?
-    };
+    let directory = args.mend.then(|| Directory::open(settings, OpenMode::ReadWrite)).transpose()?;
+    let store = &directory.as_ref().map_or_else(|| super::open(settings), |held| Ok(held.store().clone()))?;
     // a directory that is none is told before everything is read
     let backup = args.backup.as_deref().map(Backup::open).transpose()?;
     let (tally, ended) = (Tally::default(), AtomicBool::new(false));
@@ -76,7 +70,7 @@ pub(super) fn run(args: &ScrubArgs, settings: &Settings, output: &Output) -> Res
     if args.mend {
         mend(store, &mut report)?;
     }
-    note_absent(store, settings, &mut report)?;
+    let mut consequences = what_follows(store, directory.as_ref(), settings, &mut report)?;
     if let Some(backup) = &backup {
         // what comes back names what else is lost
         for _ in 0..ROUNDS {
@@ -85,13 +79,12 @@ pub(super) fn run(args: &ScrubArgs, settings: &Settings, output: &Output) -> Res
                 of_report.chain(store.out_of_service()?.into_iter().map(|(digest, _)| digest)).collect();
             let before = report.mended.len();
             report = mend_from(store, &how, backup, &lost, report)?;
-            note_absent(store, settings, &mut report)?;
+            consequences = what_follows(store, directory.as_ref(), settings, &mut report)?;
             if report.mended.len() == before {
                 break;
             }
         }
     }
-    let consequences = follows(&report, settings);
     output.result(|| printable(&text(&report, &consequences, args.mend)), &shown(&report, &consequences))?;
     if report.damage.is_empty() {
         return Ok(());
@@ -100,22 +93,20 @@ pub(super) fn run(args: &ScrubArgs, settings: &Settings, output: &Output) -> Res
     Err(Error::No(format!("not everything in the store is as it should be: {counts}")))
 }
 
-/// Adds to a report what is needed and was taken out of service earlier.
-fn note_absent(store: &Store, settings: &Settings, report: &mut Report) -> Result<()> {
-    match retention::Directory::open(settings, OpenMode::ReadOnly) {
-        Ok(directory) => add_absent(store, directory.ground(), report),
-        Err(error) => add_absent(store, Err(error), report),
+/// What follows from the damage, by the state directory as it is now.
+fn what_follows(
+    store: &Store,
+    held: Option<&Directory>,
+    settings: &Settings,
+    report: &mut Report,
+) -> Result<Consequences> {
+    if let Some(held) = held {
+        return follow(store, held.ground(), report);
     }
-}
-
-/// What follows from the damage; where that cannot be told, why.
-fn follows(report: &Report, settings: &Settings) -> Consequences {
-    if report.damage.is_empty() {
-        return Ok(BTreeMap::new());
+    match Directory::open(settings, OpenMode::ReadOnly) {
+        Ok(directory) => follow(store, directory.ground(), report),
+        Err(error) => follow(store, Err(error), report),
     }
-    let directory = retention::Directory::open(settings, OpenMode::ReadOnly).map_err(|error| error.chain())?;
-    let told = directory.ground().and_then(|ground| ground.consequences(report));
-    told.map_err(|error| error.chain())
 }
 
 /// Draws how far it came until it ended.
