@@ -10,12 +10,16 @@
 //! size of data. What isn't understood stands there with its whole content: unknown is never the same.
 //! Pure: trees and blobs in, an [`Interface`] out.
 
+mod debug;
+mod drop_in;
 mod error;
 mod interface;
 mod shared_object;
 mod symbol;
 mod text;
 
+pub use debug::{build_id, has_debug_information};
+pub use drop_in::{Obstacle, drop_in};
 pub use error::Error;
 pub use interface::{Interface, Seen, SeenAs};
 pub use shared_object::{Note, SharedObject, Target, VersionDefinition};

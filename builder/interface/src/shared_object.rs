@@ -95,11 +95,32 @@ impl SharedObject {
     /// # Errors
     /// Whatever is no shared object with a dynamic table, or says two things about itself.
     pub fn read(bytes: &[u8]) -> Result<Self, String> {
-        match bytes.get(4).copied() {
-            Some(1) => read_class::<elf::FileHeader32<Endianness>>(bytes),
-            Some(2) => read_class::<elf::FileHeader64<Endianness>>(bytes),
-            other => Err(format!("ELF class {other:?}, expected 1 or 2")),
-        }
+        let object = read_any(bytes, Accept::Libraries)?;
+        object.ok_or_else(|| "no dynamic table".to_owned())
+    }
+
+    /// Reads a library or a program that a loader puts together with others; nothing where there is nothing to put
+    /// together, as in a static program, an object and whatever is not ELF.
+    ///
+    /// # Errors
+    /// What has a dynamic table that is not understood.
+    pub fn read_loaded(bytes: &[u8]) -> Result<Option<Self>, String> {
+        if bytes.starts_with(&elf::ELFMAG) { read_any(bytes, Accept::WhatIsLoaded) } else { Ok(None) }
+    }
+}
+
+/// Which files are read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Accept {
+    Libraries,
+    WhatIsLoaded,
+}
+
+fn read_any(bytes: &[u8], accept: Accept) -> Result<Option<SharedObject>, String> {
+    match bytes.get(4).copied() {
+        Some(1) => read_class::<elf::FileHeader32<Endianness>>(bytes, accept),
+        Some(2) => read_class::<elf::FileHeader64<Endianness>>(bytes, accept),
+        other => Err(format!("ELF class {other:?}, expected 1 or 2")),
     }
 }
 
@@ -118,10 +139,14 @@ fn say(what: &'static str) -> impl Fn(object::Error) -> String {
     move |e| format!("{what}: {e}")
 }
 
-fn read_class<Elf: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<SharedObject, String> {
+fn read_class<Elf: FileHeader<Endian = Endianness>>(
+    bytes: &[u8],
+    accept: Accept,
+) -> Result<Option<SharedObject>, String> {
     let header = Elf::parse(bytes).map_err(say("file header"))?;
     let endian = header.endian().map_err(say("file header"))?;
-    if header.e_type(endian) != elf::ET_DYN {
+    let only_libraries = accept == Accept::Libraries;
+    if only_libraries && header.e_type(endian) != elf::ET_DYN {
         return Err(format!("type {}, expected a shared object", header.e_type(endian).0));
     }
     let ident = header.e_ident();
@@ -135,7 +160,10 @@ fn read_class<Elf: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<Shar
     };
     let sections = header.sections(endian, bytes).map_err(say("section headers"))?;
     let segments = header.program_headers(endian, bytes).map_err(say("program headers"))?;
-    if segments.iter().any(|segment| segment.p_type(endian) == elf::PT_INTERP) {
+    if !only_libraries && !segments.iter().any(|segment| segment.p_type(endian) == elf::PT_DYNAMIC) {
+        return Ok(None);
+    }
+    if only_libraries && segments.iter().any(|segment| segment.p_type(endian) == elf::PT_INTERP) {
         return Err("it is a program: it names an interpreter".into());
     }
     let one_each = [elf::SHT_DYNAMIC, elf::SHT_DYNSYM];
@@ -159,9 +187,12 @@ fn read_class<Elf: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<Shar
     };
     let symbols = sections.symbols(endian, bytes, elf::SHT_DYNSYM).map_err(say("dynamic symbols"))?;
     dynamic(&sections, segments, endian, bytes, &mut names, &mut object)?;
+    if only_libraries && object.flags.1 & elf::DF_1_PIE.0 != 0 {
+        return Err("it is a program: it says that it is one".into());
+    }
     object.versions = version_definitions(&sections, endian, bytes, &mut names)?;
     object.symbols = dynamic_symbols(&sections, &symbols, endian, bytes, &mut names)?;
-    Ok(object)
+    Ok(Some(object))
 }
 
 fn dynamic<Elf: FileHeader<Endian = Endianness>>(
@@ -219,9 +250,6 @@ fn dynamic<Elf: FileHeader<Endian = Endianness>>(
             elf::DT_VERNEED => agree("needed versions", address_of(elf::SHT_GNU_VERNEED), value)?,
             _ => {}
         }
-    }
-    if object.flags.1 & elf::DF_1_PIE.0 != 0 {
-        return Err("it is a program: it says that it is one".into());
     }
     Ok(())
 }

@@ -9,6 +9,7 @@
     reason = "all of this is a test"
 )]
 
+mod drop_in;
 mod executables;
 mod kept;
 mod mutations;
