@@ -48,6 +48,11 @@ impl BuildRoot {
         &self.lock
     }
 
+    /// The directory of all roots.
+    pub(crate) fn roots(&self) -> &Path {
+        self.dir.parent().unwrap_or(&self.dir)
+    }
+
     /// The tree, which must have been put together.
     pub(crate) fn dir(&self) -> Result<PathBuf> {
         if self.dir.is_dir() {
@@ -84,10 +89,14 @@ impl BuildRoot {
         Ok(())
     }
 
-    /// Roots of other locks that nobody has asked for in `keep_ms`: removed, or only named where `dry_run` says so.
-    pub fn remove_unused(&self, keep_ms: u64, now_ms: u64, dry_run: bool) -> Result<Vec<String>> {
+    /// Roots of other locks than this and `also` that nobody has asked for in `keep_ms`: removed, or only named where
+    /// `dry_run` says so.
+    pub fn remove_unused(&self, also: &Self, keep_ms: u64, now_ms: u64, dry_run: bool) -> Result<Vec<String>> {
         let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
-        let (roots, own) = (self.dir.parent().unwrap_or(&self.dir), self.digest.hex());
+        let _also = (!std::ptr::eq(self, also)).then(|| also.making.lock().unwrap_or_else(PoisonError::into_inner));
+        let roots = self.dir.parent().unwrap_or(&self.dir);
+        let own = [self.digest.hex(), also.digest.hex()];
+        let is_own = |digest: &str| own.iter().any(|own| own == digest);
         let mut removed = Vec::new();
         for name in names_in(roots)? {
             let (digest, rest) = name.split_once('.').unwrap_or((&name, ""));
@@ -99,8 +108,8 @@ impl BuildRoot {
             let marker = roots.join(format!("{digest}.unused"));
             let marked_ms = std::fs::read_to_string(&marker).ok().and_then(|text| text.trim().parse::<u64>().ok());
             match rest {
-                "unused" if digest == own && !dry_run => std::fs::remove_file(&path).map_err(io("remove", &path))?,
-                _ if digest == own || rest == "unused" => {}
+                "unused" if is_own(digest) && !dry_run => std::fs::remove_file(&path).map_err(io("remove", &path))?,
+                _ if is_own(digest) || rest == "unused" => {}
                 "" if now_ms.saturating_sub(marked_ms.unwrap_or(now_ms)) < keep_ms => {
                     if marked_ms.is_none() && !dry_run {
                         std::fs::write(&marker, now_ms.to_string()).map_err(io("write", &marker))?;
@@ -185,18 +194,18 @@ mod tests {
         let roots = dir.path().join("roots");
         let text = include_str!("../../vendor/build-root.lock");
         let root = BuildRoot::new(BuildRootLock::parse(text).unwrap(), &roots).unwrap();
-        assert_eq!(root.remove_unused(10, 0, false).unwrap(), [] as [String; 0], "there is no directory yet");
+        assert_eq!(root.remove_unused(&root, 10, 0, false).unwrap(), [] as [String; 0], "there is no directory yet");
         let old = BlobDigest::of(b"an older lock").hex();
         let half = BlobDigest::of(b"half").hex();
         for name in [&root.digest.hex(), &old, &format!("{half}.partial"), "not-ours"] {
             std::fs::create_dir_all(roots.join(name).join("usr")).unwrap();
         }
-        assert_eq!(root.remove_unused(10, 1000, true).unwrap(), [half.as_str()]);
-        assert_eq!(root.remove_unused(10, 1000, false).unwrap(), [half], "nobody makes it");
-        assert_eq!(root.remove_unused(10, 1009, false).unwrap(), [] as [String; 0], "unused since 1000");
-        assert_eq!(root.remove_unused(10, 1010, true).unwrap(), [old.as_str()]);
+        assert_eq!(root.remove_unused(&root, 10, 1000, true).unwrap(), [half.as_str()]);
+        assert_eq!(root.remove_unused(&root, 10, 1000, false).unwrap(), [half], "nobody makes it");
+        assert_eq!(root.remove_unused(&root, 10, 1009, false).unwrap(), [] as [String; 0], "unused since 1000");
+        assert_eq!(root.remove_unused(&root, 10, 1010, true).unwrap(), [old.as_str()]);
         assert!(roots.join(&old).is_dir(), "only looked at");
-        assert_eq!(root.remove_unused(10, 1010, false).unwrap(), [old]);
+        assert_eq!(root.remove_unused(&root, 10, 1010, false).unwrap(), [old]);
         let mut left = vec!["not-ours".to_owned(), root.digest.hex()];
         left.sort();
         assert_eq!(names_in(&roots).unwrap(), left);

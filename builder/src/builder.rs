@@ -52,6 +52,7 @@ pub struct Builder {
     pub(crate) store: Store,
     pub(crate) fetcher: Fetcher,
     pub(crate) root: BuildRoot,
+    pub(crate) abi_tools: BuildRoot,
     pub(crate) config: BuilderConfig,
     keys: ResultKeys,
     pub(crate) cancel: CancelToken,
@@ -74,7 +75,8 @@ impl Builder {
         cancel: CancelToken,
     ) -> Result<Self> {
         let (sandboxes, surfaces) = (Pool::new(1)?, KnownSurfaces::default());
-        Ok(Self { store, fetcher, root, config, keys, cancel, sandboxes, surfaces })
+        let abi_tools = crate::abi::tools(root.roots())?;
+        Ok(Self { store, fetcher, root, abi_tools, config, keys, cancel, sandboxes, surfaces })
     }
 
     /// What builds are made with; `withdrawn` are the packages for which the cut-off by interface is withdrawn.
@@ -99,7 +101,7 @@ impl Builder {
 
     /// Build roots that nobody has asked for in `keep_ms`: removed, or only named.
     pub fn remove_unused_roots(&self, keep_ms: u64, now_ms: u64, dry_run: bool) -> Result<Vec<String>> {
-        self.root.remove_unused(keep_ms, now_ms, dry_run)
+        self.root.remove_unused(&self.abi_tools, keep_ms, now_ms, dry_run)
     }
 
     /// Which derivations were built before, and what they came out as. One that has lost something to damage is built again.
@@ -109,6 +111,12 @@ impl Builder {
             found.retain(|_, realised| self.is_whole(realised.outputs.values()));
         }
         Ok(found)
+    }
+
+    /// Whether a derivation was built before, and nothing of it is lost.
+    pub fn has_build(&self, id: &DerivationId) -> Result<bool> {
+        let Some(realised) = self.realised_one(id)? else { return Ok(false) };
+        Ok(!self.store.lacks_something()? || self.is_whole(realised.outputs.values()))
     }
 
     /// The same, whatever was lost of them.

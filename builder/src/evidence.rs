@@ -1,6 +1,6 @@
 //! The statements about an image: what is in it, how it was built, how it fared. Unsigned: keys are not the builder's.
 
-use crate::{AssembledImage, Builder, Kept, Linked, Result};
+use crate::{AssembledImage, Builder, Kept, Linked, Result, SWAPPED, SwappedBuild, swapped::recipe_of};
 use anneal_attest::{
     BUILD_TYPE_IMAGE, BuildDefinition, BuildMetadata, Builder as BuilderId, ExternalParameters, FileChecksums,
     Predicate, Provenance, ResourceDescriptor, RunDetails, SbomFile, SbomInput, SbomPackage, SbomSource, Statement,
@@ -36,6 +36,8 @@ pub struct EvidenceInput {
     pub sbom: BlobDigest,
     /// A URI that names this builder and its mode.
     pub builder_id: String,
+    /// The packages of it that were not built with the libraries that it ships.
+    pub swapped: Vec<SwappedBuild>,
 }
 
 /// The three statements.
@@ -195,14 +197,19 @@ impl Builder {
         }
         let (mut logs, mut started, mut unenforced) = (Vec::new(), None, BTreeSet::new());
         let names: Vec<PackageName> = image.packages.keys().cloned().collect();
-        let closure = derived.closure_of(&names);
+        let closure = derived.whole_closure_of(&names);
         let kept = self.kept(derived, &closure, &self.recorded(derived)?)?;
         dependencies.extend(kept.iter().flat_map(really_built_with));
+        dependencies.extend(input.swapped.iter().flat_map(SwappedBuild::materials));
         let mut withdrawn = BTreeSet::new();
         for id in closure {
             let Some(derivation) = derived.derivations.get(&id) else { continue };
-            withdrawn.extend((derivation.cut_off == CutOff::Content).then(|| derivation.name.clone()));
-            let recipe = catalog.package(&derivation.name)?;
+            let is_asked = derived.ids.get(&derivation.name) == Some(&id);
+            withdrawn.extend((is_asked && derivation.cut_off == CutOff::Content).then(|| derivation.name.clone()));
+            let recipe = recipe_of(derivation, catalog, &input.swapped);
+            let recipe = recipe.ok_or_else(|| crate::Error::Missing {
+                what: format!("the recipe of {} {}", derivation.name, derivation.version),
+            })?;
             for source in &recipe.selected().sources {
                 let mut resource = ResourceDescriptor::blob(source.file.to_string(), &source.sha256);
                 resource.uri = source.places.first().map(ToString::to_string).unwrap_or_default();
@@ -231,6 +238,7 @@ impl Builder {
             ("limitsNotEnforced".to_owned(), json!(unenforced)),
             ("kept".to_owned(), kept.iter().map(kept_build).collect()),
             (CUT_OFF_WITHDRAWN.to_owned(), json!(withdrawn)),
+            (SWAPPED.to_owned(), input.swapped.iter().map(SwappedBuild::parameter).collect()),
         ]);
         Ok(Provenance {
             build_definition: BuildDefinition {

@@ -217,7 +217,7 @@ impl Builder {
         let missing = || Error::Missing { what: format!("derivation {derivation}") };
         let task = derived.derivations.get(&derivation).ok_or_else(missing)?;
         let inputs: Inputs = built.iter().map(|(name, made)| (name.clone(), made.outputs.clone())).collect();
-        let made = self.realise(recipe, &derivation, task, &inputs, on)?;
+        let made = self.realise(recipe, &derivation, task, &inputs, (&self.cancel, on))?;
         let mut ran = made.ran;
         let mut all = inputs;
         all.insert(package.clone(), made.realised.outputs.clone());

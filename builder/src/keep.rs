@@ -109,11 +109,10 @@ impl Builder {
         wanted: impl IntoIterator<Item = &'d DerivationId>,
         built: &BTreeMap<DerivationId, Realised>,
     ) -> Result<Vec<Kept>> {
-        let inputs = inputs_of(derived, built);
         let mut kept = Vec::new();
         for id in wanted {
             if let (Some(derivation), Some(realised)) = (derived.derivations.get(id), built.get(id)) {
-                kept.extend(self.kept_one(id, derivation, &realised.action, &inputs)?);
+                kept.extend(self.kept_one(id, derivation, &realised.action, &inputs_for(derivation, built))?);
             }
         }
         Ok(kept)
@@ -155,7 +154,7 @@ impl Builder {
         let derivation = derived.derivations.get(id).ok_or_else(|| missing("the package"))?;
         let realised = built.get(id).ok_or_else(|| missing("the build"))?;
         let recipe = catalog.package(&derivation.name)?;
-        let mounted = derivation.mounts(&inputs_of(derived, built))?;
+        let mounted = derivation.mounts(&inputs_for(derivation, built))?;
         let action = Action::by_content(derivation, &mounted);
         let key = action.digest()?;
         let mut ran = Vec::new();
@@ -198,6 +197,13 @@ impl Builder {
     }
 }
 
+/// What the inputs of a build came out as, by the derivations that it names: one that is swapped in was built with others
+/// than those of its catalogue.
+pub(crate) fn inputs_for(derivation: &Derivation, built: &BTreeMap<DerivationId, Realised>) -> Inputs {
+    let outputs = |id: &DerivationId| built.get(id).map(|realised| realised.outputs.clone());
+    derivation.requires.iter().filter_map(|(name, input)| Some((name.clone(), outputs(&input.derivation)?))).collect()
+}
+
 /// What each package came out as.
 pub(crate) fn inputs_of(derived: &Derived, built: &BTreeMap<DerivationId, Realised>) -> Inputs {
     let outputs = |id: &DerivationId| built.get(id).map(|realised| realised.outputs.clone());
@@ -218,7 +224,7 @@ fn linked(resolved: &Resolved, result: &ActionResult) -> BTreeMap<PackageName, L
 }
 
 /// The outputs in which two builds differ, in words.
-fn differing(kept: &Outputs, proof: &Outputs) -> Option<String> {
+pub(crate) fn differing(kept: &Outputs, proof: &Outputs) -> Option<String> {
     let names: std::collections::BTreeSet<_> = kept.keys().chain(proof.keys()).collect();
     let told = |tree: Option<&TreeDigest>| tree.map_or("nothing".to_owned(), ToString::to_string);
     let differing: Vec<String> = names

@@ -8,6 +8,8 @@
 //!    action key → cached? ──▶ result
 //!    sources from the archive, else fetched by digest
 //!    build and proof build side by side in sandboxes → outputs → trees → action cache
+//! Builder::judge_swap(package) ── a former build with other libraries: names, types, tests ──▶ it is used, or why not
+//! Builder::settle(package) ── what it stands in for is built ──▶ the same, or what takes its place
 //! Builder::prove_kept(package) ── built with its libraries as they are now ──▶ the same, or not kept any more
 //! Builder::try_varied(package) ── built again in other surroundings ──▶ the same, or why not
 //! Builder::assemble(image) ──▶ layers, config, manifest, index
@@ -15,6 +17,7 @@
 //! Builder::state(image)    ──▶ SBOM, provenance, test result, unsigned
 //! ```
 
+mod abi;
 mod assemble;
 mod build_root;
 mod builder;
@@ -34,6 +37,8 @@ mod script;
 mod shell;
 mod sources;
 mod staging;
+mod swap;
+mod swapped;
 mod testing;
 mod trial;
 
@@ -51,6 +56,8 @@ pub use progress::{Phase, Progress, Ran};
 pub use retain::{RECORDS, source_roots};
 pub use run_image::{ImageRun, run_image};
 pub use shell::{Shell, ShellStart};
+pub use swap::{Former, Judged, Settled, SwapReport, SwappedLibrary};
+pub use swapped::{SWAPPED, SwappedBuild};
 pub use trial::{Cause, Change, ChangedBytes, Found, Place, PlaceChange, TrialReport};
 
 /// The version of what a build can see; a change of it re-keys every build.

@@ -60,7 +60,7 @@ impl Builder {
         id: &DerivationId,
         derivation: &Derivation,
         inputs: &Inputs,
-        on: &(dyn Fn(Progress) + Sync),
+        (cancel, on): (&CancelToken, &(dyn Fn(Progress) + Sync)),
     ) -> Result<Made> {
         let resolved = self.resolve(derivation, inputs)?;
         let key = resolved.action.digest()?;
@@ -70,7 +70,7 @@ impl Builder {
             for source in &recipe.selected().sources {
                 self.archive(recipe.name.as_str(), source, on)?;
             }
-            ran = self.run_all(recipe, &resolved, &key, &missing, on)?;
+            ran = self.run_all(recipe, &resolved, &key, &missing, (cancel, on))?;
         }
         let plain = self.plain_result(&key)?;
         let plain = plain.ok_or_else(|| Error::Missing { what: format!("the result of {}", recipe.name) })?;
@@ -89,10 +89,10 @@ impl Builder {
         resolved: &Resolved,
         key: &ActionDigest,
         phases: &[Phase],
-        on: &(dyn Fn(Progress) + Sync),
+        (cancel, on): (&CancelToken, &(dyn Fn(Progress) + Sync)),
     ) -> Result<Vec<Ran>> {
         let task = self.task(recipe, &resolved.action, &resolved.mounted)?;
-        let cancel = self.cancel.child();
+        let cancel = cancel.child();
         let results: Vec<Result<Run>> = std::thread::scope(|scope| {
             let start = |phase: Phase| {
                 let (task, cancel) = (&task, &cancel);

@@ -50,7 +50,7 @@ impl Builder {
         for recipe in catalog.packages().values() {
             roots.extend(source_roots(recipe, true, "in the active catalogue"));
         }
-        for package in &self.root.lock().packages {
+        for package in self.root.lock().packages.iter().chain(&self.abi_tools.lock().packages) {
             let why = format!("{} {} of the build root", package.name, package.version);
             roots.push(Root { node: Node::Blob(package.sha256), kind: "build root", why });
         }

@@ -5,7 +5,6 @@
 //! approvals and advisories don't wait for a compiler; so does the proof of a kept build, while nothing else is built.
 
 use crate::{error::Result, service::Service, service::now_ms, tasks};
-use anneal_content::DerivationId;
 use anneal_ledger::{Task, next_tasks};
 use anneal_sandbox::CancelToken;
 use std::{
@@ -37,7 +36,7 @@ impl Held {
     }
 }
 
-/// A proof of a kept build beside the loop: nobody waits for it, so it gives way to whatever is to be built.
+/// A proof of a kept build, or what a swapped one stands in for, beside the loop: nobody waits for it, so it gives way to whatever is to be built.
 struct Proving {
     task: Task,
     cancel: CancelToken,
@@ -45,10 +44,15 @@ struct Proving {
 }
 
 impl Proving {
-    fn begin(service: &Arc<Service>, task: &Task, derivation: DerivationId) -> Self {
+    fn begin(service: &Arc<Service>, task: &Task) -> Self {
         let (worker, cancel) = (service.clone(), service.cancel.child());
         let token = cancel.clone();
-        let thread = std::thread::spawn(move || tasks::prove_kept(&worker, &derivation, &token));
+        let own = task.clone();
+        let thread = std::thread::spawn(move || match own {
+            Task::ProveKept { derivation, .. } => tasks::prove_kept(&worker, &derivation, &token),
+            Task::Settle { derivation, .. } => tasks::settle(&worker, &derivation, &token),
+            _ => Ok(()),
+        });
         Self { task: task.clone(), cancel, thread }
     }
 }
@@ -84,9 +88,9 @@ pub(crate) fn reconcile(service: &Arc<Service>) {
                 }
                 continue;
             }
-            if let Task::ProveKept { derivation, .. } = &task {
+            if let Task::ProveKept { .. } | Task::Settle { .. } = &task {
                 if building.is_none() && proving.is_none() {
-                    proving = Some(Proving::begin(service, &task, *derivation));
+                    proving = Some(Proving::begin(service, &task));
                 }
                 continue;
             }

@@ -178,6 +178,12 @@ impl Ground<'_> {
         for (manifest, why) in needed {
             if let Some(image) = self.state.images.get(manifest) {
                 revisions.entry(image.revision).or_insert(why);
+                // A former build that ships in it can be built again from its own.
+                for (_, kept) in self.state.swapped_in(image) {
+                    if let anneal_ledger::Ground::Swapped { revision, .. } = &kept.ground {
+                        revisions.entry(*revision).or_insert(why);
+                    }
+                }
             }
         }
         let mut roots = self.build_roots(needed)?;

@@ -13,7 +13,7 @@ use crate::{
     progress::Board,
     retention::Facts,
     settings::Settings,
-    tasks::Again,
+    tasks::{Again, swaps_in_force},
 };
 use anneal_builder::Builder;
 use anneal_content::{BlobDigest, BlobSource as _, ImageName, PackageName, Version};
@@ -40,6 +40,9 @@ pub(crate) struct Active {
     pub(crate) catalog: Arc<Catalog>,
     /// With what it is derived.
     pub(crate) toolchain: Arc<Toolchain>,
+    /// As the catalogue asks for it.
+    pub(crate) asked: Arc<Derived>,
+    /// As it ships now: with former builds that are swapped in.
     pub(crate) derived: Arc<Derived>,
     pub(crate) wanted: Arc<Wanted>,
 }
@@ -216,14 +219,16 @@ impl Service {
         self.announce_catalog(RevisionCause::Files)
     }
 
-    /// Records that a package reads more than the interface of what it links, and derives the active catalogue anew: the
-    /// package, and what is built with it, are other builds from now on.
-    pub(crate) fn withdraw_cut_off(&self, withdrawn: Event) -> Result<()> {
+    /// Records something by which packages are other builds from now on, and derives the active catalogue anew: one of them
+    /// reads more than the interface of what it links, say.
+    pub(crate) fn record_and_derive(&self, events: Vec<Event>) -> Result<()> {
         let _changing = self.changing();
-        self.record(withdrawn)?;
+        self.record_all(events)?;
         let last = self.active();
-        let toolchain = self.builder.toolchain(self.with_state(State::withdrawn_packages));
-        let active = Active::of(Catalog::clone(&last.catalog), toolchain, Some(&last))?;
+        let active = self.with_state(|state| {
+            let toolchain = self.builder.toolchain(state.withdrawn_packages());
+            Active::of(Catalog::clone(&last.catalog), toolchain, (state, &self.builder), Some(&last))
+        })?;
         *self.active.lock().unwrap_or_else(PoisonError::into_inner) = active;
         self.wake();
         Ok(())
@@ -398,21 +403,34 @@ fn policy_digest(catalog: &Catalog, image: &ImageName) -> Result<BlobDigest> {
 }
 
 fn activate(base: &Catalog, state: &State, builder: &Builder, last: Option<&Active>) -> Result<Active> {
-    Active::of(at_chosen_releases(base, state)?, builder.toolchain(state.withdrawn_packages()), last)
+    let toolchain = builder.toolchain(state.withdrawn_packages());
+    Active::of(at_chosen_releases(base, state)?, toolchain, (state, builder), last)
 }
 
 impl Active {
     /// A catalogue with what follows from it; what is as it was in the last one is taken over.
-    pub(crate) fn of(catalog: Catalog, toolchain: Toolchain, last: Option<&Self>) -> Result<Self> {
-        let before = last.map(|it| Before { catalog: &it.catalog, toolchain: &it.toolchain, derived: &it.derived });
-        let derived = derive_after(before, &catalog, &toolchain)?;
-        let mut wanted = Wanted::default();
+    pub(crate) fn of(
+        catalog: Catalog,
+        toolchain: Toolchain,
+        (state, builder): (&State, &Builder),
+        last: Option<&Self>,
+    ) -> Result<Self> {
+        let before = last.map(|it| Before { catalog: &it.catalog, toolchain: &it.toolchain, derived: &it.asked });
+        let asked = Arc::new(derive_after(before, &catalog, &toolchain)?);
+        let swaps = swaps_in_force(state, builder, &asked)?;
+        let derived = if swaps.is_empty() {
+            asked.clone()
+        } else {
+            Arc::new(anneal_plan::swap(&asked, &catalog, &toolchain, &swaps)?)
+        };
+        let in_order = asked.order.iter().filter_map(|name| derived.swapped.get(name).copied());
+        let mut wanted = Wanted { swapped: in_order.collect(), ..Wanted::default() };
         for (name, need) in &derived.images {
             let (key, derivations) = (need.key, need.derivations.clone());
             let policy = policy_digest(&catalog, name)?;
             wanted.images.insert(name.clone(), WantedImage { key, derivations, policy });
         }
-        let (catalog, toolchain, derived) = (Arc::new(catalog), Arc::new(toolchain), Arc::new(derived));
-        Ok(Self { catalog, toolchain, derived, wanted: Arc::new(wanted) })
+        let (catalog, toolchain) = (Arc::new(catalog), Arc::new(toolchain));
+        Ok(Self { catalog, toolchain, asked, derived, wanted: Arc::new(wanted) })
     }
 }

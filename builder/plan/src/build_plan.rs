@@ -25,6 +25,32 @@ pub enum Reason {
     },
 }
 
+/// Why a former result may be used with libraries that it was not built with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeepGround {
+    /// It sees the same of them.
+    #[default]
+    InterfaceEqual,
+    /// It runs with them, and is built again when there is time.
+    Swapped,
+}
+
+impl KeepGround {
+    fn is_interface(&self) -> bool {
+        *self == Self::InterfaceEqual
+    }
+}
+
+/// A build that is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptBuild {
+    /// The libraries that it was not built with.
+    pub linked: BTreeSet<PackageName>,
+    /// Why.
+    pub ground: KeepGround,
+}
+
 /// One step of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "step")]
@@ -38,7 +64,7 @@ pub enum Step {
         /// Its derivation.
         derivation: DerivationId,
     },
-    /// It was built with other libraries, of which it sees the same: its former result is used.
+    /// It was built with other libraries, and its former result is used.
     Keep {
         /// The package.
         package: PackageName,
@@ -48,6 +74,9 @@ pub enum Step {
         derivation: DerivationId,
         /// The libraries.
         linked: BTreeSet<PackageName>,
+        /// Why it may be.
+        #[serde(default, skip_serializing_if = "KeepGround::is_interface")]
+        ground: KeepGround,
     },
     /// It must be built.
     Build {
@@ -129,8 +158,8 @@ pub struct BuildPlan {
     pub images: Vec<ImageStep>,
 }
 
-/// Builds that are kept, each with the libraries that it was not built with.
-pub type KeptBuilds = BTreeMap<DerivationId, BTreeSet<PackageName>>;
+/// Builds that are kept.
+pub type KeptBuilds = BTreeMap<DerivationId, KeptBuild>;
 
 impl BuildPlan {
     /// The plan as it came out: what was kept in place of a build says so.
@@ -138,15 +167,32 @@ impl BuildPlan {
     pub fn with_kept(mut self, kept: &KeptBuilds) -> Self {
         let mut packages = BTreeSet::new();
         for step in &mut self.steps {
-            if let Some(linked) = kept.get(&step.derivation()) {
-                let (package, version) = (step.package().clone(), step.version().clone());
+            if let Some(KeptBuild { linked, ground }) = kept.get(&step.derivation()) {
+                let (package, version, linked) = (step.package().clone(), step.version().clone(), linked.clone());
                 packages.insert(package.clone());
-                *step = Step::Keep { package, version, derivation: step.derivation(), linked: linked.clone() };
+                *step = Step::Keep { package, version, derivation: step.derivation(), linked, ground: *ground };
             }
         }
         for image in &mut self.images {
             image.rebuilt.retain(|name| !packages.contains(name));
         }
+        self
+    }
+
+    /// The plan as far as it goes without these packages and what is built with them.
+    #[must_use]
+    pub fn without(mut self, packages: &BTreeSet<PackageName>, derived: &Derived) -> Self {
+        let mut out = packages.clone();
+        // Steps stand in the order of dependencies.
+        self.steps.retain(|step| {
+            let task = derived.derivations.get(&step.derivation());
+            let is_built_with = task.is_some_and(|task| task.requires.keys().any(|input| out.contains(input)));
+            let goes = matches!(step, Step::Build { .. }) && (is_built_with || out.contains(step.package()));
+            if goes {
+                out.insert(step.package().clone());
+            }
+            !goes
+        });
         self
     }
 }
@@ -209,7 +255,13 @@ fn steps(
         let (package, version) = (package.clone(), task.version.clone());
         let stopped =
             task.requires.keys().find_map(|input| Some(format!("waits for {input}: {}", blocked.get(input)?)));
-        if realised.contains(&derivation) {
+        if realised.contains(&derivation) && new.swapped.contains_key(&package) {
+            let is_other = |(name, input): &(&PackageName, &crate::Input)| {
+                new.ids.get(*name).is_some_and(|id| *id != input.derivation)
+            };
+            let linked = task.requires.iter().filter(is_other).map(|(name, _)| name.clone()).collect();
+            steps.push(Step::Keep { package, version, derivation, linked, ground: KeepGround::Swapped });
+        } else if realised.contains(&derivation) {
             steps.push(Step::Reuse { package, version, derivation });
         } else if let Some(why) = held.get(&derivation).cloned().or(stopped) {
             blocked.insert(package.clone(), why.clone());
@@ -246,15 +298,10 @@ fn reason(
         Some(before) if before.version != task.version => Reason::Release { from: before.version.clone() },
         Some(before) => {
             // As it would be if what it is built with were still what it was.
-            let mut same_inputs = task.clone();
-            for (name, input) in &mut same_inputs.requires {
-                if let Some(earlier) = before.requires.get(name) {
-                    input.derivation = earlier.derivation;
-                }
-            }
-            if same_inputs == **before && !after.is_empty() {
+            let same_otherwise = task.differs_in_inputs_alone(before);
+            if same_otherwise && !after.is_empty() {
                 Reason::Follows { inputs: after.iter().cloned().collect() }
-            } else if same_inputs == **before {
+            } else if same_otherwise {
                 Reason::New
             } else {
                 Reason::Recipe

@@ -122,6 +122,17 @@ impl Derivation {
         }
     }
 
+    /// Whether nothing but builds that it is built with is other than in another one.
+    pub fn differs_in_inputs_alone(&self, other: &Self) -> bool {
+        let mut same_inputs = self.clone();
+        for (name, input) in &mut same_inputs.requires {
+            if let Some(earlier) = other.requires.get(name) {
+                input.derivation = earlier.derivation;
+            }
+        }
+        same_inputs == *other
+    }
+
     /// The id: BLAKE3 of the canonical JSON.
     pub fn id(&self) -> Result<DerivationId, Error> {
         Ok(DerivationId::of(&canonical_json(self)?))
@@ -150,6 +161,8 @@ pub struct Derived {
     pub images: BTreeMap<ImageName, Arc<ImageNeed>>,
     /// Packages, dependencies first.
     pub order: Vec<PackageName>,
+    /// Packages of which a former build ships for now: what it stands in for.
+    pub swapped: BTreeMap<PackageName, DerivationId>,
 }
 
 /// Everything of a package that shows in an image: what it is built as, and what its annotations say.
@@ -251,7 +264,7 @@ impl Before<'_> {
 }
 
 impl Derived {
-    fn derive_one(
+    pub(crate) fn derive_one(
         &self,
         catalog: &Catalog,
         recipe: &PackageRecipe,
@@ -270,7 +283,12 @@ impl Derived {
         Ok((derivation.id()?, Arc::new(derivation)))
     }
 
-    fn need(&self, catalog: &Catalog, image: &ImageRecipe, toolchain: &Toolchain) -> Result<ImageNeed, Error> {
+    pub(crate) fn need(
+        &self,
+        catalog: &Catalog,
+        image: &ImageRecipe,
+        toolchain: &Toolchain,
+    ) -> Result<ImageNeed, Error> {
         let packages = catalog.image_packages(&image.name)?;
         let mut known = BTreeMap::new();
         for package in &packages {
@@ -293,11 +311,25 @@ impl Derived {
         Ok(ImageNeed { key, packages, derivations })
     }
 
-    /// The derivations of these packages and of everything that is built for them.
+    /// The derivations of these packages and of everything that is built for them. What a former build was built with is
+    /// not built for one that ships as it is.
     pub fn closure_of(&self, packages: &[PackageName]) -> BTreeSet<DerivationId> {
+        let former: BTreeSet<_> = self.swapped.keys().filter_map(|name| self.ids.get(name)).copied().collect();
+        self.walk(packages, &former)
+    }
+
+    /// The same with what former builds were built with.
+    pub fn whole_closure_of(&self, packages: &[PackageName]) -> BTreeSet<DerivationId> {
+        self.walk(packages, &BTreeSet::new())
+    }
+
+    fn walk(&self, packages: &[PackageName], ends: &BTreeSet<DerivationId>) -> BTreeSet<DerivationId> {
         let mut found: BTreeSet<DerivationId> = packages.iter().filter_map(|p| self.ids.get(p)).copied().collect();
         let mut todo: Vec<DerivationId> = found.iter().copied().collect();
         while let Some(id) = todo.pop() {
+            if ends.contains(&id) {
+                continue;
+            }
             for input in self.derivations.get(&id).into_iter().flat_map(|d| d.requires.values()) {
                 if found.insert(input.derivation) {
                     todo.push(input.derivation);

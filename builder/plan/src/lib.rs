@@ -13,11 +13,13 @@ mod action;
 mod build_plan;
 mod derivation;
 mod error;
+mod swap;
 mod text;
 
 pub use action::{Action, Given, Inputs, Surface, Surfaces, test_key};
-pub use build_plan::{BuildPlan, ImageStep, KeptBuilds, Reason, Step, plan, plan_packages};
+pub use build_plan::{BuildPlan, ImageStep, KeepGround, KeptBuild, KeptBuilds, Reason, Step, plan, plan_packages};
 pub use derivation::{
     Before, CutOff, Derivation, Derived, ImageNeed, Input, SourceInput, Toolchain, derive, derive_after,
 };
 pub use error::Error;
+pub use swap::{Swap, Swaps, swap};

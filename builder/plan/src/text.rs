@@ -1,6 +1,6 @@
 //! A plan for people and goldens: what is built and why, what is kept, which images change.
 
-use crate::{BuildPlan, Reason, Step};
+use crate::{BuildPlan, KeepGround, Reason, Step};
 use std::fmt;
 
 impl fmt::Display for Reason {
@@ -24,9 +24,20 @@ impl fmt::Display for BuildPlan {
                 Step::Build { package, version, reason, .. } => writeln!(f, "build    {package} {version}: {reason}")?,
                 Step::Blocked { package, version, why, .. } => writeln!(f, "blocked  {package} {version}: {why}")?,
                 Step::Reuse { package, version, .. } => writeln!(f, "reuse    {package} {version}")?,
-                Step::Keep { package, version, linked, .. } => {
+                Step::Keep { package, version, linked, ground, .. } => {
                     let names: Vec<_> = linked.iter().map(ToString::to_string).collect();
-                    writeln!(f, "kept     {package} {version}: interface equal of {}", names.join(", "))?;
+                    let names = names.join(", ");
+                    match ground {
+                        KeepGround::InterfaceEqual => {
+                            writeln!(f, "kept     {package} {version}: interface equal of {names}")?;
+                        }
+                        KeepGround::Swapped => {
+                            writeln!(
+                                f,
+                                "kept     {package} {version}: runs with {names} as it is now; built again later"
+                            )?;
+                        }
+                    }
                 }
             }
         }

@@ -25,6 +25,7 @@ impl State {
             Event::PackageKept { .. } | Event::KeptProved { .. } | Event::CutOffWithdrawn { .. } => {
                 self.may_keep_or_prove(event)
             }
+            Event::SwapSettled { derivation, .. } => self.may_settle(derivation),
             Event::CandidateOpened { manifest, .. } => self.ready(manifest),
             Event::ApproverEnrolled { key_id, .. } => {
                 match self.approvers.get(key_id).and_then(|approver| approver.revoked.clone()) {

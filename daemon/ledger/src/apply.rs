@@ -50,6 +50,7 @@ impl State {
             Event::PackageKept { .. } | Event::KeptProved { .. } | Event::CutOffWithdrawn { .. } => {
                 self.kept_or_proved(&record.event, at_ms)
             }
+            Event::SwapRefused { .. } | Event::SwapSettled { .. } => self.swap_judged_or_settled(&record.event, at_ms),
             Event::BuildFailed { package, derivation, summary, log, retry_after_ms } => {
                 let failure = Failure {
                     package: package.clone(),

@@ -1,6 +1,6 @@
 //! The events of the journal, as they are stored: one JSON object each, tagged by `event`.
 
-use crate::{Linked, Withdrawal};
+use crate::{Ground, Linked, Settling, Withdrawal};
 use anneal_content::{
     ActionDigest, BlobDigest, CatalogDigest, DerivationId, ImageName, PackageName, Tag, TreeDigest, Version,
 };
@@ -122,6 +122,9 @@ pub struct PackageRecord {
     pub derivation: DerivationId,
     /// The runtime output.
     pub tree: TreeDigest,
+    /// Where a former build is swapped in: the derivation that the catalogue asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_place_of: Option<DerivationId>,
 }
 
 /// What a verdict depends on beside the image's own bytes.
@@ -229,8 +232,9 @@ pub enum Event {
         /// What ran for it.
         payloads: Vec<Payload>,
     },
-    /// A package was not built again, though libraries that it links came out otherwise: what it can see of them is the
-    /// same. Its former result is used, and a build with the libraries as they are now is to prove it.
+    /// A package was not built again, though libraries that it links came out otherwise. Its former result is used: what it
+    /// can see of them is the same, and a build with the libraries as they are now is to prove it; or it runs with them, and
+    /// such a build is to take its place.
     PackageKept {
         /// The package.
         package: PackageName,
@@ -242,6 +246,33 @@ pub enum Event {
         action: ActionDigest,
         /// The libraries.
         linked: BTreeMap<PackageName, Linked>,
+        /// Why it may be.
+        #[serde(default, skip_serializing_if = "Ground::is_interface")]
+        ground: Ground,
+    },
+    /// A package was not swapped though policy allows it, so it is built.
+    SwapRefused {
+        /// The package.
+        package: PackageName,
+        /// Its version.
+        version: Version,
+        /// The derivation.
+        derivation: DerivationId,
+        /// What is in the way.
+        why: String,
+        /// What ran to find out.
+        payloads: Vec<Payload>,
+    },
+    /// A swapped package is not to be used any more, or can't be replaced.
+    SwapSettled {
+        /// The package.
+        package: PackageName,
+        /// The derivation in whose place it was used.
+        derivation: DerivationId,
+        /// What its build with the libraries as they are now showed.
+        settling: Settling,
+        /// What ran for it.
+        payloads: Vec<Payload>,
     },
     /// A kept package was built with the libraries as they are now, and came out the same, bit for bit.
     KeptProved {

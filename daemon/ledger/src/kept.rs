@@ -8,7 +8,7 @@
 //! What came of a kept build is said once. An image that was published before its proof failed stays what it was approved
 //! as; another candidate follows it.
 
-use crate::{Event, Image, PackageRecord, Refusal, State};
+use crate::{Event, Ground, Image, PackageRecord, Refusal, State};
 use anneal_content::{
     ActionDigest, BlobDigest, DerivationId, InterfaceDigest, OutputName, PackageName, TreeDigest, Version,
 };
@@ -18,12 +18,15 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A library that came out otherwise since a build that is kept.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Linked {
-    /// What a dependent sees of it, then and now.
+    /// What a dependent sees of it now; then, too, but where it is swapped.
     pub interface: InterfaceDigest,
     /// The trees that the kept build was really built with.
     pub built_with: BTreeMap<OutputName, TreeDigest>,
     /// The trees that it would be built with now.
     pub now: BTreeMap<OutputName, TreeDigest>,
+    /// Where it is swapped: what a comparison of types then and now showed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub abi_report: Option<BlobDigest>,
 }
 
 /// A build that was kept though libraries that it links came out otherwise.
@@ -37,6 +40,9 @@ pub struct Kept {
     pub action: ActionDigest,
     /// The libraries.
     pub linked: BTreeMap<PackageName, Linked>,
+    /// Why it may be.
+    #[serde(default, skip_serializing_if = "Ground::is_interface")]
+    pub ground: Ground,
     /// When.
     pub at_ms: u64,
     /// What a build with the libraries as they are now showed.
@@ -65,6 +71,29 @@ pub enum KeptProof {
         /// When.
         at_ms: u64,
     },
+    /// It was swapped, and came out otherwise: what was built takes its place.
+    Settled {
+        /// What was built.
+        action: ActionDigest,
+        /// What differs.
+        why: String,
+        /// When.
+        at_ms: u64,
+    },
+    /// It was swapped, and doesn't build with the libraries as they are now: a human must look.
+    Unsettled {
+        /// How its build ended.
+        why: String,
+        /// When.
+        at_ms: u64,
+    },
+    /// It was swapped, and something that came after spoke against it: it is built like any other.
+    Dropped {
+        /// What.
+        why: String,
+        /// When.
+        at_ms: u64,
+    },
 }
 
 impl Kept {
@@ -88,11 +117,12 @@ impl State {
     /// Folds an event about a kept build.
     pub(crate) fn kept_or_proved(&mut self, event: &Event, at_ms: u64) -> Result<(), Refusal> {
         match event {
-            Event::PackageKept { package, version, derivation, action, linked } => {
+            Event::PackageKept { package, version, derivation, action, linked, ground } => {
                 let known = self.kept.get(derivation).is_some_and(|k| k.action == *action && k.linked == *linked);
                 if !known {
                     let (package, version, linked) = (package.clone(), version.clone(), linked.clone());
-                    let fresh = Kept { package, version, action: *action, linked, at_ms, proof: KeptProof::Due };
+                    let (action, ground, proof) = (*action, ground.clone(), KeptProof::Due);
+                    let fresh = Kept { package, version, action, linked, ground, at_ms, proof };
                     self.kept.insert(*derivation, fresh);
                 }
             }
@@ -137,7 +167,7 @@ impl State {
         }
     }
 
-    fn kept_mut(&mut self, derivation: &DerivationId) -> Result<&mut Kept, Refusal> {
+    pub(crate) fn kept_mut(&mut self, derivation: &DerivationId) -> Result<&mut Kept, Refusal> {
         let unknown = || Refusal::Unknown { what: "kept build", name: derivation.to_string() };
         self.kept.get_mut(derivation).ok_or_else(unknown)
     }

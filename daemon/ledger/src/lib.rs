@@ -14,6 +14,7 @@ mod kept;
 mod refusal;
 mod retention;
 mod state;
+mod swap;
 mod tasks;
 mod withdrawal;
 
@@ -25,5 +26,6 @@ pub use kept::{Kept, KeptProof, Linked};
 pub use refusal::Refusal;
 pub use retention::{Form, Needed, Reference};
 pub use state::{Approver, Candidate, CandidateStatus, Case, CaseStatus, Failure, Image, Publication, State};
+pub use swap::{Ground, Settling};
 pub use tasks::{Task, Wanted, WantedImage, next_tasks};
 pub use withdrawal::{Keep, KeepPublished, Withdrawal};

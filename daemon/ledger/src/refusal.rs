@@ -106,6 +106,12 @@ pub enum Refusal {
         /// The derivation.
         derivation: DerivationId,
     },
+    /// What a swapped build was settled as doesn't change.
+    #[error("the build that was swapped in for derivation {derivation} is settled, or was never swapped in")]
+    Settled {
+        /// The derivation.
+        derivation: DerivationId,
+    },
     /// A publication without an approval.
     #[error("candidate {0} is not approved, so no tag moves")]
     NotApproved(CandidateId),

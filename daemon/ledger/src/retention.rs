@@ -54,6 +54,11 @@ impl Event {
             Self::Decided { candidate, statement, .. } => {
                 bytes(statement, "decisions", format!("the decision on {candidate}"))
             }
+            Self::PackageKept { package, linked, ground, .. } => {
+                let why = format!("why {package} was swapped");
+                let reports = linked.values().filter_map(|linked| linked.abi_report.as_ref()).chain(ground.tests());
+                reports.map(|report| reference(report, Form::Bytes, "check results", why.clone())).collect()
+            }
             Self::EvidenceSigned { manifest, evidence, build_root } => {
                 let mut kept = of_evidence(evidence, &format!("evidence of {manifest}"));
                 let why = format!("the lock of the build root of {manifest}");

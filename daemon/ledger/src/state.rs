@@ -38,6 +38,9 @@ pub struct State {
     /// Packages for which the cut-off by interface is withdrawn, each with the kept derivation that showed why.
     #[serde(default)]
     pub cut_off_withdrawn: BTreeMap<PackageName, DerivationId>,
+    /// Derivations that are built though a former build might have been swapped in, each with the reason.
+    #[serde(default)]
+    pub swap_refused: BTreeMap<DerivationId, String>,
     /// Every image ever assembled, by manifest digest.
     pub images: BTreeMap<BlobDigest, Image>,
     /// The manifest that a wanted image turned out to be.

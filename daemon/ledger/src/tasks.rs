@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Wanted {
     /// Each image.
     pub images: BTreeMap<ImageName, WantedImage>,
+    /// Derivations in whose place former builds are used, in the order in which they can be built.
+    pub swapped: Vec<DerivationId>,
 }
 
 /// An image as the catalogue asks for it.
@@ -56,6 +58,15 @@ pub enum Task {
         /// The derivation.
         derivation: DerivationId,
     },
+    /// Build what a former build was swapped in for. It gives way, too.
+    Settle {
+        /// The package.
+        package: PackageName,
+        /// The derivation.
+        derivation: DerivationId,
+    },
+    /// Use no former builds in this image's packages any more: its checks did not pass with them.
+    DropSwaps(BlobDigest),
 }
 
 /// Every task that the state asks for at this time, most urgent first.
@@ -90,7 +101,14 @@ pub fn next_tasks(state: &State, wanted: &Wanted, now_ms: u64) -> Vec<Task> {
     if !build.is_empty() {
         tasks.push(Task::Build(build));
     }
-    for (derivation, kept) in state.kept.iter().filter(|(_, kept)| kept.proof == KeptProof::Due) {
+    // One after the other: what is built with a package that is settled is settled after it.
+    let is_due = |kept: &&crate::Kept| kept.proof == KeptProof::Due && !kept.ground.is_interface();
+    let mut unsettled = wanted.swapped.iter().filter_map(|id| Some((id, state.kept.get(id).filter(is_due)?)));
+    if let Some((derivation, kept)) = unsettled.next() {
+        tasks.push(Task::Settle { package: kept.package.clone(), derivation: *derivation });
+    }
+    let by_interface = state.kept.iter().filter(|(_, kept)| kept.ground.is_interface());
+    for (derivation, kept) in by_interface.filter(|(_, kept)| kept.proof == KeptProof::Due) {
         // What is built no more needs no proof.
         if wanted.images.values().any(|image| image.derivations.contains(derivation)) {
             tasks.push(Task::ProveKept { package: kept.package.clone(), derivation: *derivation });
@@ -110,7 +128,10 @@ fn next_for_image(state: &State, name: &ImageName, manifest: &BlobDigest, policy
     }
     match &image.verdict {
         None => return Some(Task::Check(*manifest)),
-        Some((false, ..)) => return None,
+        Some((false, ..)) => {
+            let swapped = state.swapped_in(image).any(|(_, kept)| kept.is_swapped_in());
+            return swapped.then_some(Task::DropSwaps(*manifest));
+        }
         Some((true, ..)) => {}
     }
     if image.evidence.is_empty() {

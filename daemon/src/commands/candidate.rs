@@ -123,7 +123,9 @@ impl Shown {
     fn json(&self) -> Result<serde_json::Value> {
         Ok(json!({
             "candidate": self.candidate, "packages": self.image.packages, "layers": self.image.layers,
-            "kept": self.state.kept_in(&self.image).collect::<Vec<_>>(), "diff": self.diff, "verdict": self.report.verdict, "evidence": self.image.evidence,
+            "kept": self.state.kept_in(&self.image).collect::<Vec<_>>(),
+            "swapped": self.state.swapped_in(&self.image).map(|(_, kept)| kept).collect::<Vec<_>>(),
+            "diff": self.diff, "verdict": self.report.verdict, "evidence": self.image.evidence,
             "binding": binding(&self.state, &self.candidate)?,
         }))
     }
@@ -147,7 +149,8 @@ impl Shown {
             "  size      {size}; a client pulls {pull}: {} new layers, {} it has",
             diff.layers_new, diff.layers_reused
         );
-        for kept in self.state.kept_in(&self.image) {
+        let swapped = self.state.swapped_in(&self.image).map(|(_, kept)| kept);
+        for kept in self.state.kept_in(&self.image).chain(swapped) {
             let _ = writeln!(text, "  kept      {}", kept_text(kept));
         }
         text.push_str(&checks_text(&self.report.findings));
@@ -163,12 +166,22 @@ impl Shown {
 /// A build that was not repeated, and whether that is proved.
 fn kept_text(kept: &Kept) -> String {
     let libraries: Vec<_> = kept.linked.keys().map(ToString::to_string).collect();
+    let swapped = !kept.ground.is_interface();
     let proof = match kept.proof {
+        KeptProof::Due if swapped => "is to be built with it",
+        KeptProof::Identical { .. } if swapped => "built with it, it is the same",
+        KeptProof::Settled { .. } => "built with it, it is another: a newer candidate has it",
+        KeptProof::Unsettled { .. } => "it does NOT build with it: look at its recipe",
+        KeptProof::Dropped { .. } => "the checks spoke against it: a newer candidate is on its way",
         KeptProof::Due => "not proved yet",
         KeptProof::Identical { .. } => "proof build identical",
         KeptProof::Failed { .. } => "proof build NOT identical: a newer candidate is on its way",
     };
-    format!("{} {}: interface equal of {}; {proof}", kept.package, kept.version, libraries.join(", "))
+    let (package, version, libraries) = (&kept.package, &kept.version, libraries.join(", "));
+    if swapped {
+        return format!("{package} {version}: ships as it was built, with {libraries} as it is now; {proof}");
+    }
+    format!("{package} {version}: interface equal of {libraries}; {proof}")
 }
 
 fn packages_text(diff: &ImageDiff) -> String {

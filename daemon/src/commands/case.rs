@@ -9,8 +9,8 @@ use crate::{
     settings::Settings,
     view::{View, view},
 };
-use anneal_ledger::{Case, State};
-use anneal_plan::{BuildPlan, KeptBuilds};
+use anneal_ledger::{Case, KeptProof, State};
+use anneal_plan::{BuildPlan, KeepGround, KeptBuild, KeptBuilds};
 use clap::Subcommand;
 use serde_json::json;
 use std::fmt::Write as _;
@@ -54,7 +54,12 @@ fn plan_of(view: &View, case: &Case) -> Result<Option<BuildPlan>> {
 
 /// What was kept in place of a planned build.
 fn kept_builds(state: &State) -> KeptBuilds {
-    state.kept.iter().map(|(id, kept)| (*id, kept.linked.keys().cloned().collect())).collect()
+    let kept = state.kept.iter().filter(|(_, kept)| !matches!(kept.proof, KeptProof::Dropped { .. }));
+    kept.map(|(id, kept)| {
+        let ground = if kept.ground.is_interface() { KeepGround::InterfaceEqual } else { KeepGround::Swapped };
+        (*id, KeptBuild { linked: kept.linked.keys().cloned().collect(), ground })
+    })
+    .collect()
 }
 
 /// The case of an advisory, by its id or an alias.

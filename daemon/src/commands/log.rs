@@ -10,7 +10,7 @@ use crate::{
 };
 use anneal_attest::Keyring;
 use anneal_content::{BlobDigest, PackageName, Version};
-use anneal_ledger::{Decision, Event, Record, RevisionCause};
+use anneal_ledger::{Decision, Event, Record, RevisionCause, Settling};
 use anneal_store::Store;
 use serde::Serialize;
 use serde_json::json;
@@ -155,6 +155,21 @@ fn joined<T: Display>(all: &[T]) -> String {
     all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
+/// What became of a build that shipped as it was.
+fn settled(package: &PackageName, settling: &Settling) -> String {
+    let first = |why: &str| why.lines().next().unwrap_or_default().to_owned();
+    match settling {
+        Settling::Identical { .. } => format!("{package} was built: bit for bit what ships"),
+        Settling::Differs { why, .. } => {
+            format!("{package} was built, and takes the place of what ships: {}", first(why))
+        }
+        Settling::Fails { why } => format!("{package} could NOT be built, and ships as it was: {}", first(why)),
+        Settling::Dropped { why } => {
+            format!("{package} does not ship as it was any more, and is built: {}", first(why))
+        }
+    }
+}
+
 /// An event in one line.
 pub(super) fn event_text(event: &Event) -> String {
     match event {
@@ -177,8 +192,14 @@ pub(super) fn event_text(event: &Event) -> String {
         Event::PackageBuilt { package, version, cached, .. } => {
             format!("{package} {version} {}", if *cached { "was built before (cut off)" } else { "was built" })
         }
-        Event::PackageKept { package, version, linked, .. } => {
+        Event::PackageKept { package, version, linked, ground, .. } => {
             let libraries: Vec<_> = linked.keys().collect();
+            if !ground.is_interface() {
+                let libraries = joined(&libraries);
+                return format!(
+                    "{package} {version} ships as it was built, with {libraries} as it is now; it is to be built"
+                );
+            }
             format!("{package} {version} is kept, interface equal of {}; its proof is to follow", joined(&libraries))
         }
         Event::KeptProved { package, .. } => {
@@ -188,6 +209,11 @@ pub(super) fn event_text(event: &Event) -> String {
             let why = why.lines().next().unwrap_or_default();
             format!("{package} is NOT what was kept, so it is built again whenever what it links changes: {why}")
         }
+        Event::SwapRefused { package, version, why, .. } => {
+            let why = why.lines().next().unwrap_or_default();
+            format!("{package} {version} is built, and does not ship as it was: {why}")
+        }
+        Event::SwapSettled { package, settling, .. } => settled(package, settling),
         Event::PackageTried { package, version, causes, .. } if causes.is_empty() => {
             format!("{package} {version} came out the same in other surroundings")
         }

@@ -1,6 +1,6 @@
 //! Building the images that the active catalogue asks for.
 
-use super::{keep, kept_builds};
+use super::{keep, kept_builds, swap};
 use crate::{
     error::Result,
     service::{Active, Service, now_ms},
@@ -81,6 +81,9 @@ pub(crate) fn build(service: &Service, images: &BTreeSet<ImageName>) -> Result<(
     let held = service.with_state(|state| held_derivations(state, now_ms()));
     let kept = kept_builds(&service.builder.kept(&active.derived, realised.keys(), &realised)?);
     let steps = plan(None, &active.derived, images, &realised.keys().copied().collect(), &held).with_kept(&kept);
+    // Whether they are built at all is known when what they are built with is there.
+    let undecided = swap::undecided(service, &active, &realised)?;
+    let steps = steps.without(&undecided.iter().map(|one| one.package.clone()).collect(), &active.derived);
     let on = |progress| service.board.progress(progress);
     let done = |executed: Executed| {
         let event = Event::PackageBuilt {
@@ -115,6 +118,9 @@ pub(crate) fn build(service: &Service, images: &BTreeSet<ImageName>) -> Result<(
             log: failure.log,
             retry_after_ms: now_ms() + 1000 * service.settings.retry_seconds,
         })?;
+    }
+    if !stopped && of_the_machine.is_none() && swap::decide(service, &active, &undecided)? {
+        return build(service, images);
     }
     assemble_ready(service, images)?;
     of_the_machine.map_or(Ok(()), |error| Err(error.into()))
@@ -159,6 +165,7 @@ fn assemble_one(
         version: version.clone(),
         derivation: *derivation,
         tree: *tree,
+        in_place_of: active.derived.swapped.get(name).copied(),
     });
     let event = Event::ImageAssembled {
         image: name.clone(),

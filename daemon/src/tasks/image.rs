@@ -171,6 +171,7 @@ pub(super) fn sign(service: &Service, manifest: &BlobDigest) -> Result<()> {
         results,
         sbom: report.sbom,
         builder_id: service.settings.builder_id.clone(),
+        swapped: super::swap::swapped_builds(service, &active, &image)?,
     };
     let statements = service.builder.state(&active.catalog, &active.derived, &image, &input)?;
     let subject = subject(service, manifest, MediaType::MANIFEST)?;

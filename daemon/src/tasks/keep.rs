@@ -7,14 +7,18 @@ use crate::{
 };
 use anneal_builder::{Kept, Linked, Realised};
 use anneal_content::DerivationId;
-use anneal_ledger::Event;
-use anneal_plan::{Derived, ImageNeed, KeptBuilds};
+use anneal_ledger::{Event, Ground};
+use anneal_plan::{Derived, ImageNeed, KeepGround, KeptBuild, KeptBuilds};
 use anneal_sandbox::CancelToken;
 use std::collections::BTreeMap;
 
 /// Kept builds as a plan tells of them.
 pub(crate) fn kept_builds(kept: &[Kept]) -> KeptBuilds {
-    kept.iter().map(|kept| (kept.derivation, kept.linked.keys().cloned().collect())).collect()
+    let build = |kept: &Kept| {
+        let (linked, ground) = (kept.linked.keys().cloned().collect(), KeepGround::InterfaceEqual);
+        (kept.derivation, KeptBuild { linked, ground })
+    };
+    kept.iter().map(build).collect()
 }
 
 /// Journals what is kept of the builds that an image needs, and is not journalled yet. It is read off what is there, so that
@@ -28,7 +32,7 @@ pub(super) fn record_kept(
     for kept in service.builder.kept(derived, &need.derivations, built)? {
         let linked = kept.linked.into_iter().map(|(name, linked)| {
             let Linked { interface, built_with, now } = linked;
-            (name, anneal_ledger::Linked { interface, built_with, now })
+            (name, anneal_ledger::Linked { interface, built_with, now, abi_report: None })
         });
         let (derivation, action, linked) = (kept.derivation, kept.action, linked.collect());
         let is_known = |state: &anneal_ledger::State| {
@@ -36,7 +40,8 @@ pub(super) fn record_kept(
         };
         if !service.with_state(is_known) {
             let (package, version) = (kept.package, kept.version);
-            service.record(Event::PackageKept { package, version, derivation, action, linked })?;
+            let ground = Ground::InterfaceEqual;
+            service.record(Event::PackageKept { package, version, derivation, action, linked, ground })?;
         }
     }
     Ok(())
@@ -61,6 +66,8 @@ pub(crate) fn prove_kept(service: &Service, derivation: &DerivationId, cancel: &
     let (derivation, action, payloads) = (*derivation, proof.action, payloads(&proof.ran));
     match proof.differs {
         None => service.record(Event::KeptProved { package, derivation, action, payloads }),
-        Some(why) => service.withdraw_cut_off(Event::CutOffWithdrawn { package, derivation, action, why, payloads }),
+        Some(why) => {
+            service.record_and_derive(vec![Event::CutOffWithdrawn { package, derivation, action, why, payloads }])
+        }
     }
 }

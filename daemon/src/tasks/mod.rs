@@ -7,6 +7,7 @@ mod image;
 mod keep;
 mod publish;
 mod respond;
+mod swap;
 mod trial;
 
 pub(crate) use build::{Again, ask_for_lost, build, held_derivations};
@@ -15,6 +16,7 @@ pub(crate) use feed::{Feed, import_advisory, read_record};
 pub(crate) use image::{CheckReport, index_image, report};
 pub(crate) use keep::{kept_builds, prove_kept};
 pub(crate) use respond::{component_of, judge_catalog, remediation_of};
+pub(crate) use swap::{settle, swaps_in_force};
 pub(crate) use trial::{trial_goal, try_package};
 
 use crate::{error::Result, service::Service};
@@ -32,6 +34,8 @@ pub(crate) fn perform(service: &Service, task: &Task) -> Result<()> {
         Task::Sign(manifest) => image::sign(service, manifest),
         Task::Check(manifest) => image::check(service, manifest),
         Task::Build(images) => build(service, images),
+        Task::DropSwaps(manifest) => swap::drop_swaps(service, manifest),
+        Task::Settle { derivation, .. } => settle(service, derivation, &service.cancel.child()),
         Task::ProveKept { derivation, .. } => prove_kept(service, derivation, &service.cancel.child()),
     }
 }
@@ -49,6 +53,8 @@ pub(crate) fn name(task: &Task) -> String {
             let names: Vec<_> = images.iter().map(ToString::to_string).collect();
             format!("building {}", names.join(", "))
         }
+        Task::DropSwaps(manifest) => format!("building what ships as it was in {manifest}"),
+        Task::Settle { package, .. } => format!("building {package}, of which a former build ships"),
         Task::ProveKept { package, .. } => format!("proving that {package} is what it was kept as"),
     }
 }

@@ -87,7 +87,8 @@ pub(crate) fn remediation_of(
 pub(crate) fn bumped(service: &Service, catalog: &Catalog, bumps: &Bumps) -> Result<Active> {
     let versions = bumps.iter().map(|(package, (_, to))| (package.clone(), to.clone())).collect();
     let active = service.active();
-    Active::of(catalog.with_versions(&versions)?, Toolchain::clone(&active.toolchain), Some(&active))
+    let (catalog, toolchain) = (catalog.with_versions(&versions)?, Toolchain::clone(&active.toolchain));
+    service.with_state(|state| Active::of(catalog, toolchain, (state, &service.builder), Some(&active)))
 }
 
 /// Answers all open cases with one revision, so that a storm of advisories is one rebuild.

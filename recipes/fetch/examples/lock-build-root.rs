@@ -1,7 +1,7 @@
 //! Locks the build root anew, or assembles one from a lock: what `anneal recipe lock build-root` and a first build do.
 //!
 //! ```text
-//! lock-build-root lock FILE            apt resolves; the lock is written to FILE
+//! lock-build-root lock FILE [NAME...]  apt resolves; the lock is written to FILE. `vendor/abi-tools.lock` is that of `abigail-tools`
 //! lock-build-root assemble FILE DIR    every package of the lock is fetched, checked and unpacked into DIR
 //! ```
 
@@ -25,13 +25,14 @@ const DOWNLOADS: usize = 4;
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["lock", file] => {
-            let lock = lock_build_root(&FetchConfig::from_environment(), &BUILD_ROOT_PACKAGES)?;
+        ["lock", file, wanted @ ..] => {
+            let wanted = if wanted.is_empty() { &BUILD_ROOT_PACKAGES } else { wanted };
+            let lock = lock_build_root(&FetchConfig::from_environment(), wanted)?;
             fs::write(file, lock.to_toml())?;
             say(&format!("{} packages, {} bytes, {}", lock.packages.len(), lock.total_bytes(), lock.digest()?))
         }
         ["assemble", file, dir] => assemble(&BuildRootLock::parse(&fs::read_to_string(file)?)?, Path::new(dir)),
-        _ => Err("expected `lock FILE` or `assemble FILE DIR`".into()),
+        _ => Err("expected `lock FILE [NAME...]` or `assemble FILE DIR`".into()),
     }
 }
 

@@ -58,6 +58,24 @@ pub struct ImageRecipe {
     pub run: Option<RunCheck>,
     /// Checks whose findings are accepted, each with a reason.
     pub allow: Vec<Waiver>,
+    /// What may be done for a fix to ship sooner.
+    #[serde(default, skip_serializing_if = "ReleasePolicy::is_usual")]
+    pub policy: ReleasePolicy,
+}
+
+/// What may be done for a fix to ship sooner.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ReleasePolicy {
+    /// Whether a package keeps its build when an advisory moves a library that it links, and the new one is a drop-in
+    /// replacement for the old one: it ships with it at once, and is built again afterwards.
+    pub compatible_swap: bool,
+}
+
+impl ReleasePolicy {
+    fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl ImageRecipe {

@@ -38,7 +38,8 @@ pub use format::format;
 pub use graph::Needs;
 pub use guess::{BuildSystem, Draft, SourceFiles, draft, is_telling};
 pub use image::{
-    Account, Compression, Expectation, ImageDirectory, ImageFile, ImageRecipe, Mode, Owner, Port, Protocol, RunCheck,
+    Account, Compression, Expectation, ImageDirectory, ImageFile, ImageRecipe, Mode, Owner, Port, Protocol,
+    ReleasePolicy, RunCheck,
 };
 pub use license::License;
 pub use lock_file::{LockFile, LockedFile, MAX_LOCK_FILE_BYTES, Pinned, WheelTarget, read_lock_file};

@@ -94,7 +94,8 @@ fn a_plan_tells_which_builds_were_kept_and_for_which_library() {
     let name = |name: &str| anneal_content::PackageName::new(name).unwrap();
     let realised = old.ids.values().copied().collect();
     let before = plan(Some(&old), &new, &new.images.keys().cloned().collect(), &realised, &BTreeMap::new());
-    let kept = [(new.ids[&name("nginx")], [name("zlib")].into())].into();
+    let zlib = KeptBuild { linked: [name("zlib")].into(), ground: KeepGround::InterfaceEqual };
+    let kept = [(new.ids[&name("nginx")], zlib)].into();
     let expected = "\
 reuse    musl 1.2.5
 reuse    busybox 1.35.0
@@ -168,4 +169,46 @@ fn limits_and_places_do_not_rekey_a_build() {
     assert_eq!(before.ids[&musl], after.ids[&musl]);
     let other = Toolchain { build_root: BlobDigest::of(b"other"), ..toolchain() };
     assert_ne!(derive(&catalog(), &other).unwrap().ids[&musl], before.ids[&musl]);
+}
+
+#[test]
+fn an_image_with_a_former_build_names_it_and_is_another_image() {
+    let name = |name: &str| anneal_content::PackageName::new(name).unwrap();
+    let (old, asked) = (derive(&catalog(), &toolchain()).unwrap(), derive(&bumped(), &toolchain()).unwrap());
+    let former = old.ids[&name("nginx")];
+    let swap = crate::Swap::of(former, &old).unwrap();
+    assert!(swap.derivations.contains_key(&old.ids[&name("zlib")]), "what it was built with is known");
+    let swaps = [(asked.ids[&name("nginx")], swap)].into();
+    let ships = crate::swap(&asked, &bumped(), &toolchain(), &swaps).unwrap();
+    assert_eq!((ships.ids[&name("nginx")], ships.ids[&name("zlib")]), (former, asked.ids[&name("zlib")]));
+    assert_eq!(ships.swapped, [(name("nginx"), asked.ids[&name("nginx")])].into());
+    let image = anneal_content::ImageName::new("nginx").unwrap();
+    let keys = [&old, &asked, &ships].map(|derived| derived.images[&image].key);
+    assert!(keys[0] != keys[2] && keys[1] != keys[2], "one key has one digest");
+    // The former library is in no image and is not built again.
+    assert!(!ships.images[&image].derivations.contains(&old.ids[&name("zlib")]));
+    assert!(ships.whole_closure_of(&[name("nginx")]).contains(&old.ids[&name("zlib")]));
+    let realised = old.ids.values().copied().collect();
+    let expected = "\
+reuse    musl 1.2.5
+reuse    busybox 1.35.0
+reuse    pcre2 10.42
+build    zlib 1.2.13: another release, before it was 1.2.11
+kept     nginx 1.22.1: runs with zlib as it is now; built again later
+keep     image busybox
+assemble image nginx: 1 of 4 packages new: zlib
+";
+    assert_eq!(planned(Some(&old), &ships, &realised), expected);
+    // Without any it is what is asked for.
+    assert_eq!(crate::swap(&asked, &bumped(), &toolchain(), &crate::Swaps::new()).unwrap(), asked);
+}
+
+#[test]
+fn a_plan_without_a_package_has_nothing_that_is_built_with_it() {
+    let (old, new) = (derive(&catalog(), &toolchain()).unwrap(), derive(&bumped(), &toolchain()).unwrap());
+    let zlib = [anneal_content::PackageName::new("zlib").unwrap()].into();
+    let whole = plan(Some(&old), &new, &new.images.keys().cloned().collect(), &BTreeSet::new(), &BTreeMap::new());
+    let names = |plan: &BuildPlan| plan.steps.iter().map(|step| step.package().to_string()).collect::<Vec<_>>();
+    assert_eq!(names(&whole), ["musl", "busybox", "pcre2", "zlib", "nginx"]);
+    assert_eq!(names(&whole.without(&zlib, &new)), ["musl", "busybox", "pcre2"]);
 }

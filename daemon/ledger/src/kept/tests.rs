@@ -18,13 +18,14 @@ fn package() -> PackageName {
 
 fn kept(derivation: u8, now: u8) -> Event {
     let tree = |n: u8| [(OutputName::out(), TreeDigest::from_bytes([n; 32]))].into();
-    let linked = Linked { interface: InterfaceDigest::of(b"i"), built_with: tree(1), now: tree(now) };
+    let linked = Linked { interface: InterfaceDigest::of(b"i"), built_with: tree(1), now: tree(now), abi_report: None };
     Event::PackageKept {
         package: package(),
         version: Version::new("1").unwrap(),
         derivation: key(derivation),
         action: ActionDigest::of(b"a"),
         linked: [(PackageName::new("zlib").unwrap(), linked)].into(),
+        ground: Ground::InterfaceEqual,
     }
 }
 
@@ -48,7 +49,13 @@ fn assembled(wanted: u8, manifest: u8, derivation: u8) -> Event {
         manifest: blob(manifest),
         index: blob(manifest),
         layers: vec![],
-        packages: vec![PackageRecord { name: package(), version, derivation: key(derivation), tree }],
+        packages: vec![PackageRecord {
+            name: package(),
+            version,
+            derivation: key(derivation),
+            tree,
+            in_place_of: None,
+        }],
     }
 }
 
@@ -71,7 +78,8 @@ impl World {
     fn due(&self, wanted: &[u8]) -> Vec<Task> {
         let derivations = wanted.iter().map(|n| key(*n)).collect();
         let image = WantedImage { key: key(99), derivations, policy: blob(2) };
-        let wanted = Wanted { images: [(ImageName::new("web").unwrap(), image)].into() };
+        let images = [(ImageName::new("web").unwrap(), image)].into();
+        let wanted = Wanted { images, swapped: Vec::new() };
         next_tasks(&self.0, &wanted, 9).into_iter().filter(|task| matches!(task, Task::ProveKept { .. })).collect()
     }
     /// An image of the kept build, ready to be a candidate.

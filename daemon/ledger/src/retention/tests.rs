@@ -63,6 +63,7 @@ impl World {
                 version: anneal_content::Version::new("1.3").unwrap(),
                 derivation: DerivationId::from_bytes([n + 20; 32]),
                 tree: TreeDigest::from_bytes([n + 30; 32]),
+                in_place_of: None,
             }],
         });
     }

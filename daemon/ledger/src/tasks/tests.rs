@@ -40,7 +40,7 @@ impl World {
     fn tasks(&self, wanted: u8) -> Vec<Task> {
         let image = WantedImage { key: key(wanted), derivations: BTreeSet::from([key(100)]), policy: blob(77) };
         let images = [(name("nginx"), image)];
-        next_tasks(&self.state, &Wanted { images: images.into() }, self.now)
+        next_tasks(&self.state, &Wanted { images: images.into(), swapped: Vec::new() }, self.now)
     }
     fn assemble(&mut self, wanted: u8, manifest: u8) {
         self.ok(Event::ImageAssembled {
@@ -399,6 +399,7 @@ fn a_candidate_whose_package_turns_out_not_to_be_reproducible_is_checked_again_a
             version: Version::new("1.0").unwrap(),
             derivation: key(50),
             tree: anneal_content::TreeDigest::from_bytes([1; 32]),
+            in_place_of: None,
         }],
     });
     let candidate = ready_candidate(&mut world, 10, &[]);

@@ -10,7 +10,8 @@ use crate::{
 };
 use anneal_content::{BlobDigest, CatalogDigest, DerivationId, ImageName, PackageName, TreeDigest, Version};
 use anneal_ledger::{
-    Candidate, CandidateId, Case, CaseStatus, Decision, Hit, Image, Kept, KeptProof, Linked, PackageRecord, State,
+    Candidate, CandidateId, Case, CaseStatus, Decision, Ground, Hit, Image, Kept, KeptProof, Linked, PackageRecord,
+    State,
 };
 use anneal_plan::{BuildPlan, Step};
 use serde::Serialize;
@@ -73,10 +74,35 @@ enum Fate {
         /// The candidate with what was built in its place, where the proof failed.
         followed_by: Option<CandidateId>,
     },
+    /// It links a library that an advisory moved, to one that is a drop-in for it, so its former build ships.
+    Swapped {
+        version: Version,
+        inputs_before: Option<DerivationId>,
+        /// What the catalogue asks for.
+        inputs: DerivationId,
+        /// What ships.
+        ships: Option<DerivationId>,
+        /// Each with the trees of both, and the report of the comparison of their types.
+        libraries: BTreeMap<PackageName, Linked>,
+        /// The log of its tests with them.
+        tests: Option<BlobDigest>,
+        /// What building it showed.
+        settled: KeptProof,
+        /// The candidate with what was built, where that is another.
+        followed_by: Option<CandidateId>,
+    },
     /// Its inputs changed, as the plan has it.
     Planned { version: Version, inputs: DerivationId },
     /// Its inputs changed.
-    Rebuilt { from: Version, to: Version, inputs_before: DerivationId, inputs: DerivationId, same_content: bool },
+    Rebuilt {
+        from: Version,
+        to: Version,
+        inputs_before: DerivationId,
+        inputs: DerivationId,
+        same_content: bool,
+        /// Why its former build does not ship, where policy allows that.
+        not_swapped: Option<String>,
+    },
     /// It was not in the image before, as far as the ledger knows.
     New { version: Version, inputs: DerivationId, tree: TreeDigest },
     /// It is not in the image any more.
@@ -169,6 +195,7 @@ fn elsewhere(state: &State, plan: &BuildPlan, images: &[Fixed]) -> BTreeMap<Pack
     let fate = |step: &Step| {
         let (version, inputs) = (step.version().clone(), step.derivation());
         match state.kept.get(&inputs) {
+            Some(kept) if !kept.ground.is_interface() => swapped(kept, None, inputs, None),
             Some(kept) => interface_equal(kept, None, inputs, None),
             None => Fate::Planned { version, inputs },
         }
@@ -184,6 +211,30 @@ fn interface_equal(
 ) -> Fate {
     let (version, libraries, proved) = (kept.version.clone(), kept.linked.clone(), kept.proof.clone());
     Fate::InterfaceEqual { version, inputs_before, inputs, libraries, proved, followed_by }
+}
+
+fn swapped(
+    kept: &Kept,
+    inputs_before: Option<DerivationId>,
+    inputs: DerivationId,
+    followed_by: Option<CandidateId>,
+) -> Fate {
+    let (ships, tests) = match &kept.ground {
+        Ground::Swapped { former, tests, .. } => (Some(*former), Some(*tests)),
+        Ground::InterfaceEqual => (None, None),
+    };
+    let (version, libraries, settled) = (kept.version.clone(), kept.linked.clone(), kept.proof.clone());
+    Fate::Swapped { version, inputs_before, inputs, ships, libraries, tests, settled, followed_by }
+}
+
+/// Why a build is not a former one, where it might have been.
+fn not_swapped(state: &State, inputs: &DerivationId) -> Option<String> {
+    let dropped = state.kept.get(inputs).and_then(|kept| match &kept.proof {
+        KeptProof::Dropped { why, .. } => Some(why.clone()),
+        KeptProof::Settled { .. } => Some("its former build shipped until it was built".to_owned()),
+        _ => None,
+    });
+    dropped.or_else(|| state.swap_refused.get(inputs).cloned())
 }
 
 /// The first later candidate of the image that has another build of a package.
@@ -205,7 +256,15 @@ fn fates(
     let mut fates = BTreeMap::new();
     for now in after {
         let (version, inputs) = (now.version.clone(), now.derivation);
-        let fate = match (old.get(&now.name), state.kept.get(&inputs)) {
+        let by_interface = state.kept.get(&inputs).filter(|kept| kept.ground.is_interface());
+        let stands_in = now.in_place_of.and_then(|id| Some((id, state.kept.get(&id)?)));
+        if let Some((asked, kept)) = stands_in {
+            let before = old.get(&now.name).map(|was| was.derivation);
+            let fate = swapped(kept, before, asked, follower(state, candidate, now));
+            fates.insert(now.name.clone(), fate);
+            continue;
+        }
+        let fate = match (old.get(&now.name), by_interface) {
             (None, _) => Fate::New { version, inputs, tree: now.tree },
             (Some(was), _) if was.derivation == inputs => Fate::Kept { version, inputs },
             (Some(was), Some(kept)) => {
@@ -218,6 +277,7 @@ fn fates(
                 inputs_before: was.derivation,
                 inputs,
                 same_content: was.tree == now.tree,
+                not_swapped: not_swapped(state, &inputs),
             },
         };
         fates.insert(now.name.clone(), fate);
@@ -294,10 +354,15 @@ impl Fate {
     fn text(&self, name: &PackageName) -> String {
         match self {
             Self::Kept { version, inputs } => format!("kept       {name} {version}: input digest unchanged, {inputs}"),
-            Self::Rebuilt { from, to, inputs_before, inputs, same_content } => {
+            Self::Rebuilt { from, to, inputs_before, inputs, same_content, not_swapped } => {
                 let moved = if from == to { to.to_string() } else { format!("{from} -> {to}") };
                 let content = if *same_content { "; it came out identical" } else { "" };
-                format!("rebuilt    {name} {moved}: input digest {inputs_before} -> {inputs}{content}")
+                let why = not_swapped.as_ref().and_then(|why| why.lines().next());
+                let why = why.map(|why| format!("; not swapped: {why}")).unwrap_or_default();
+                format!("rebuilt    {name} {moved}: input digest {inputs_before} -> {inputs}{content}{why}")
+            }
+            Self::Swapped { version, libraries, settled, followed_by, tests, .. } => {
+                swapped_text(name, version, libraries, settled, *followed_by, tests.as_ref())
             }
             Self::InterfaceEqual { version, libraries, proved, followed_by, .. } => {
                 let of: Vec<_> =
@@ -305,7 +370,10 @@ impl Fate {
                 let proof = match proved {
                     KeptProof::Due => "its proof build is to follow".to_owned(),
                     KeptProof::Identical { action, .. } => format!("proof build identical, {action}"),
-                    KeptProof::Failed { why, .. } => {
+                    KeptProof::Settled { why, .. }
+                    | KeptProof::Unsettled { why, .. }
+                    | KeptProof::Dropped { why, .. }
+                    | KeptProof::Failed { why, .. } => {
                         let why = why.lines().next().unwrap_or_default();
                         let next = followed_by.map_or_else(|| "is to follow".to_owned(), |id| format!("is in {id}"));
                         format!(
@@ -322,6 +390,39 @@ impl Fate {
     }
 }
 
+/// A swapped package, with what spoke for it and what building it showed.
+fn swapped_text(
+    name: &PackageName,
+    version: &Version,
+    libraries: &BTreeMap<PackageName, Linked>,
+    settled: &KeptProof,
+    followed_by: Option<CandidateId>,
+    tests: Option<&BlobDigest>,
+) -> String {
+    let of: Vec<_> = libraries
+        .iter()
+        .map(|(library, linked)| match &linked.abi_report {
+            Some(report) => format!("{library}, types compared in {report}"),
+            None => library.to_string(),
+        })
+        .collect();
+    let tests = tests.map(|log| format!(", its tests passed in {log}")).unwrap_or_default();
+    let first = |why: &str| why.lines().next().unwrap_or_default().to_owned();
+    let next = || followed_by.map_or_else(|| "is to follow".to_owned(), |id| format!("is in {id}"));
+    let settled = match settled {
+        KeptProof::Due => "it is to be built".to_owned(),
+        KeptProof::Identical { action, .. } => format!("built since, identical, {action}"),
+        KeptProof::Settled { action, why, .. } => {
+            format!("built since, another ({}), {action}: it {}", first(why), next())
+        }
+        KeptProof::Unsettled { why, .. } => format!("it does NOT build ({}): a human must look", first(why)),
+        KeptProof::Dropped { why, .. } | KeptProof::Failed { why, .. } => {
+            format!("not any more ({}): what is built {}", first(why), next())
+        }
+    };
+    format!("kept       {name} {version}: swapped, it runs with {}{tests}; {settled}", of.join(", "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -334,6 +435,7 @@ mod tests {
             version: Version::new(version).unwrap(),
             derivation: DerivationId::of(inputs),
             tree: TreeDigest::from_bytes(*BlobDigest::of(tree).as_bytes()),
+            in_place_of: None,
         }
     }
 
@@ -363,13 +465,14 @@ mod tests {
 
     fn kept(derivation: &[u8]) -> Event {
         let interface = anneal_content::InterfaceDigest::of(b"i");
-        let linked = Linked { interface, built_with: BTreeMap::new(), now: BTreeMap::new() };
+        let linked = Linked { interface, built_with: BTreeMap::new(), now: BTreeMap::new(), abi_report: None };
         Event::PackageKept {
             package: PackageName::new("nginx").unwrap(),
             version: Version::new("1.24").unwrap(),
             derivation: DerivationId::of(derivation),
             action: ActionDigest::of(b"a"),
             linked: [(PackageName::new("zlib").unwrap(), linked)].into(),
+            ground: Ground::InterfaceEqual,
         }
     }
 
@@ -412,6 +515,48 @@ mod tests {
         state.apply(&Record { at_ms: 2, event: assembled }).unwrap();
         state.candidates.insert(next.id, next);
         assert!(nginx_fate(&state).ends_with("is in c4"), "{}", nginx_fate(&state));
+    }
+
+    /// nginx in the place of what was asked for, with what is known of it.
+    fn swapped_fate(events: Vec<Event>) -> String {
+        let Event::PackageKept { package, version, derivation, action, linked, .. } = kept(b"n2") else { panic!() };
+        let ground = Ground::Swapped {
+            former: DerivationId::of(b"n1"),
+            revision: CatalogDigest::of(b"1"),
+            catalog: BlobDigest::of(b"1"),
+            withdrawn: BTreeSet::new(),
+            tests: BlobDigest::of(b"log"),
+            advisories: BTreeSet::new(),
+        };
+        let swapped = Event::PackageKept { package, version, derivation, action, linked, ground };
+        let state = state_with([vec![swapped], events].concat());
+        let before = [self::package("nginx", "1.24", b"n1", b"t")];
+        let after = [PackageRecord { in_place_of: Some(derivation), ..self::package("nginx", "1.24", b"n1", b"t") }];
+        fates(&state, &candidate(1), &before, &after)["nginx"].text(&PackageName::new("nginx").unwrap())
+    }
+
+    #[test]
+    fn a_swapped_build_stands_with_what_spoke_for_it_and_what_building_it_showed() {
+        let settled = |settling| {
+            let (package, derivation) = (PackageName::new("nginx").unwrap(), DerivationId::of(b"n2"));
+            swapped_fate(vec![Event::SwapSettled { package, derivation, settling, payloads: vec![] }])
+        };
+        let (action, why) = (ActionDigest::of(b"b"), "output out".to_owned());
+        let due = swapped_fate(vec![]);
+        assert!(
+            due.starts_with("kept       nginx 1.24: swapped, it runs with zlib, its tests passed in sha256:"),
+            "{due}"
+        );
+        assert!(due.ends_with("; it is to be built"), "{due}");
+        let identical = settled(anneal_ledger::Settling::Identical { action });
+        assert!(identical.ends_with(&format!("; built since, identical, {action}")), "{identical}");
+        let differs = settled(anneal_ledger::Settling::Differs { action, why: why.clone() });
+        assert!(
+            differs.ends_with(&format!("built since, another (output out), {action}: it is to follow")),
+            "{differs}"
+        );
+        let fails = settled(anneal_ledger::Settling::Fails { why });
+        assert!(fails.ends_with("it does NOT build (output out): a human must look"), "{fails}");
     }
 
     #[test]

@@ -17,15 +17,15 @@ use crate::{
     view::View,
 };
 use anneal_attest::{Keyring, Predicate, PredicateType, Provenance, Role};
-use anneal_builder::{AssembledImage, Builder, CUT_OFF_WITHDRAWN, SANDBOX_PROFILE};
-use anneal_content::{BlobDigest, PackageName};
+use anneal_builder::{AssembledImage, Builder, CUT_OFF_WITHDRAWN, SANDBOX_PROFILE, SWAPPED, SwappedBuild};
+use anneal_content::{BlobDigest, DerivationId, PackageName};
 use anneal_fetch::BuildRootLock;
 use anneal_ledger::Image;
-use anneal_plan::{Derived, derive, plan_packages};
+use anneal_plan::{Derived, Swap, Swaps, derive, plan_packages, swap};
 use anneal_recipe::{Catalog, Needs};
 use anneal_sandbox::CancelToken;
 use anneal_store::{OpenMode, Store};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
@@ -71,6 +71,22 @@ struct Recipe {
     catalog: Catalog,
     lock: BuildRootLock,
     provenance: Provenance,
+    former: Vec<FormerBuild>,
+}
+
+/// A package that was built from another catalogue than the image's.
+struct FormerBuild {
+    named: NamedSwap,
+    catalog: Catalog,
+}
+
+/// It as provenance names it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct NamedSwap {
+    package: PackageName,
+    derivation: DerivationId,
+    cut_off_withdrawn: BTreeSet<PackageName>,
 }
 
 /// Performs the command.
@@ -85,11 +101,11 @@ pub(crate) fn run(
     let recipe = recipe_of(view, image, &trusted(args, settings)?)?;
     let place = Scratch::new(args.scratch.as_deref())?;
     let builder = scratch_builder(&place.dir, settings, &recipe)?;
-    let derived = derive(&recipe.catalog, &builder.toolchain(withdrawn(&recipe.provenance)?))?;
+    let (derived, former) = derived(&recipe, &builder)?;
     require_same_derivation(&recipe, &derived, image)?;
     let packages = derived.images.get(&image.name).map(|need| need.packages.clone()).unwrap_or_default();
     bring_inputs(&recipe, &packages, view, &builder, output)?;
-    let rebuilt = rebuild(&recipe, &derived, image, &packages, &builder, output)?;
+    let rebuilt = rebuild(&recipe, (&derived, &former), image, &packages, &builder, output)?;
     let differing = image
         .packages
         .iter()
@@ -158,10 +174,20 @@ fn recipe_of(view: &View, image: &Image, trusted: &Keyring) -> Result<Recipe> {
     let catalog = catalog.and_then(|bytes| Catalog::from_json(&bytes).map_err(|e| missing.push(e.to_string())).ok());
     let lock = named(&provenance, "build-root.lock", view, &mut missing);
     let lock = lock.and_then(|bytes| BuildRootLock::of_identity(&bytes).map_err(|e| missing.push(e.to_string())).ok());
+    let mut former = Vec::new();
+    for named_swap in swaps_of(&provenance)? {
+        let name = SwappedBuild::catalog_name(&named_swap.package);
+        let bytes = named(&provenance, &name, view, &mut missing);
+        let catalog = bytes.and_then(|b| Catalog::from_json(&b).map_err(|e| missing.push(e.to_string())).ok());
+        former.extend(catalog.map(|catalog| FormerBuild { named: named_swap, catalog }));
+    }
     if let (Some(catalog), Some(lock)) = (catalog, lock) {
-        missing.extend(unnamed(&catalog, image, &provenance)?);
+        missing.extend(unnamed(&catalog, &catalog.image_packages(&image.name)?, &provenance)?);
+        for one in &former {
+            missing.extend(unnamed(&one.catalog, std::slice::from_ref(&one.named.package), &provenance)?);
+        }
         if missing.is_empty() {
-            return Ok(Recipe { catalog, lock, provenance: *provenance });
+            return Ok(Recipe { catalog, lock, provenance: *provenance, former });
         }
     }
     let missing: String = missing.iter().map(|what| format!("\n  {what}")).collect();
@@ -173,6 +199,34 @@ fn withdrawn(provenance: &Provenance) -> Result<BTreeSet<PackageName>> {
     let named = provenance.build_definition.internal_parameters.get(CUT_OFF_WITHDRAWN);
     let named = named.map(|names| serde_json::from_value(names.clone())).transpose();
     named.map(Option::unwrap_or_default).map_err(|e| Error::No(format!("{CUT_OFF_WITHDRAWN} of the provenance: {e}")))
+}
+
+/// The former builds that ship in it; provenance of a program that had none names none.
+fn swaps_of(provenance: &Provenance) -> Result<Vec<NamedSwap>> {
+    let named = provenance.build_definition.internal_parameters.get(SWAPPED);
+    let named = named.map(|swaps| serde_json::from_value(swaps.clone())).transpose();
+    named.map(Option::unwrap_or_default).map_err(|e| Error::No(format!("{SWAPPED} of the provenance: {e}")))
+}
+
+/// The catalogue derived, with former builds where the image has them, and for each of those its own catalogue derived.
+fn derived(recipe: &Recipe, builder: &Builder) -> Result<(Derived, Vec<Derived>)> {
+    let toolchain = builder.toolchain(withdrawn(&recipe.provenance)?);
+    let asked = derive(&recipe.catalog, &toolchain)?;
+    let (mut swaps, mut former) = (Swaps::new(), Vec::new());
+    for FormerBuild { named, catalog } in &recipe.former {
+        let then = derive(catalog, &builder.toolchain(named.cut_off_withdrawn.clone()))?;
+        let (package, derivation) = (&named.package, &named.derivation);
+        let swap = Swap::of(*derivation, &then).zip(asked.ids.get(package));
+        let (swap, id) = swap.ok_or_else(|| {
+            Error::No(format!(
+                "the provenance names derivation {derivation} of {package}, which its catalogue does not make"
+            ))
+        })?;
+        swaps.insert(*id, swap);
+        former.push(then);
+    }
+    let derived = if swaps.is_empty() { asked } else { swap(&asked, &recipe.catalog, &toolchain, &swaps)? };
+    Ok((derived, former))
 }
 
 /// What this program does otherwise than the one that built the image.
@@ -219,12 +273,12 @@ fn named(provenance: &Provenance, name: &str, view: &View, missing: &mut Vec<Str
 }
 
 /// Sources that the catalogue asks for and provenance does not name.
-fn unnamed(catalog: &Catalog, image: &Image, provenance: &Provenance) -> Result<Vec<String>> {
+fn unnamed(catalog: &Catalog, packages: &[PackageName], provenance: &Provenance) -> Result<Vec<String>> {
     let dependencies = &provenance.build_definition.resolved_dependencies;
     let known: BTreeSet<&str> =
         dependencies.iter().filter_map(|one| one.digest.get(BlobDigest::ALGORITHM)).map(String::as_str).collect();
     let mut unnamed = Vec::new();
-    for package in catalog.closure(&catalog.image_packages(&image.name)?, Needs::Build)? {
+    for package in catalog.closure(packages, Needs::Build)? {
         for source in &catalog.package(&package)?.selected().sources {
             if !known.contains(source.sha256.hex().as_str()) {
                 unnamed.push(format!("its provenance does not name {}, a source of {package}", source.file));
@@ -301,9 +355,12 @@ fn bring_inputs(
     output: &Output,
 ) -> Result<()> {
     let mut wanted = BTreeMap::new();
-    for package in recipe.catalog.closure(packages, Needs::Build)? {
-        for source in &recipe.catalog.package(&package)?.selected().sources {
-            wanted.insert(source.sha256, source.file.to_string());
+    let former = recipe.former.iter().map(|one| (&one.catalog, std::slice::from_ref(&one.named.package)));
+    for (catalog, packages) in std::iter::once((&recipe.catalog, packages)).chain(former) {
+        for package in catalog.closure(packages, Needs::Build)? {
+            for source in &catalog.package(&package)?.selected().sources {
+                wanted.insert(source.sha256, source.file.to_string());
+            }
         }
     }
     if !builder.has_root() {
@@ -321,18 +378,24 @@ fn bring_inputs(
 
 fn rebuild(
     recipe: &Recipe,
-    derived: &Derived,
+    (derived, former): (&Derived, &[Derived]),
     image: &Image,
     packages: &[PackageName],
     builder: &Builder,
     output: &Output,
 ) -> Result<AssembledImage> {
-    let steps = plan_packages(derived, packages, &BTreeSet::new(), &BTreeMap::new());
     let on = |progress| output.note(&printable(&progress_text(&progress)));
-    let failures = builder.execute(&recipe.catalog, derived, &steps, &on, &|_| {})?;
-    if let Some(failure) = failures.into_iter().next() {
-        let why = Error::from(failure.error).chain();
-        return Err(Error::No(format!("{} was not reproduced: {why}", image.manifest)));
+    // First what was built with libraries that the image does not ship.
+    let of_former = recipe.former.iter().zip(former);
+    let of_former = of_former.map(|(one, then)| (&one.catalog, then, std::slice::from_ref(&one.named.package)));
+    for (catalog, derived, packages) in of_former.chain([(&recipe.catalog, derived, packages)]) {
+        let known = builder.realised(derived)?.into_keys().collect();
+        let steps = plan_packages(derived, packages, &known, &BTreeMap::new());
+        let failures = builder.execute(catalog, derived, &steps, &on, &|_| {})?;
+        if let Some(failure) = failures.into_iter().next() {
+            let why = Error::from(failure.error).chain();
+            return Err(Error::No(format!("{} was not reproduced: {why}", image.manifest)));
+        }
     }
     let realised = builder.realised(derived)?;
     Ok(builder.assemble(&recipe.catalog, derived, &image.name, &realised)?)

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     Account, Compression, Error, Expectation, ImageDirectory, ImageFile, ImagePath, ImageRecipe, Mode, Owner, Port,
-    RunCheck, error::format_error,
+    ReleasePolicy, RunCheck, error::format_error,
 };
 use anneal_content::{ImageName, PackageName, Tag};
 use std::{collections::BTreeSet, str::FromStr};
@@ -45,6 +45,7 @@ pub(super) fn read(fields: &Fields<'_>) -> Option<ImageRecipe> {
     let (files, directories) = metadata(fields);
     let run = run(fields, entrypoint.is_empty() && cmd.is_empty());
     let allow = allow(&fields.table("checks", "[checks]"));
+    let policy = policy(&fields.table("policy", "[policy]"), run.is_some());
     fields.finish();
     Some(ImageRecipe {
         name: name?,
@@ -68,7 +69,27 @@ pub(super) fn read(fields: &Fields<'_>) -> Option<ImageRecipe> {
         accounts,
         run,
         allow,
+        policy,
     })
+}
+
+fn policy(policy: &Fields<'_>, runs: bool) -> ReleasePolicy {
+    let compatible_swap = policy.text("compatible-swap", allowed).unwrap_or_default();
+    policy.finish();
+    if compatible_swap && !runs {
+        let help = "add `[run]`: what keeps its build is used only where the image is seen to run with it";
+        policy.report("compatible-swap", Error::Empty { key: "run".into(), help });
+    }
+    ReleasePolicy { compatible_swap }
+}
+
+/// Whether something may be done.
+fn allowed(text: &str) -> Result<bool, Error> {
+    match text {
+        "never" => Ok(false),
+        "security" => Ok(true),
+        _ => Err(format_error("compatible swap", "\"never\" or \"security\"", text)),
+    }
 }
 
 fn compression(text: &str) -> Result<Compression, Error> {
