@@ -230,6 +230,9 @@ pub(crate) fn settle(service: &Service, derivation: &DerivationId, cancel: &Canc
     let active = service.active();
     let Some(kept) = service.with_state(|state| state.kept.get(derivation).cloned()) else { return Ok(()) };
     let Kept { package, ground: Ground::Swapped { former, .. }, .. } = kept else { return Ok(()) };
+    if active.asked.ids.get(&package) != Some(derivation) {
+        return Ok(());
+    }
     let on = |progress| service.board.progress(progress);
     let settled = match service.builder.settle(&active.catalog, &active.asked, &package, &former, cancel, &on) {
         // Something that is needed is built first; it begins again afterwards.
