@@ -109,9 +109,10 @@ impl State {
         self.cut_off_withdrawn.keys().cloned().collect()
     }
 
-    /// The packages of an image whose build is kept, with what is known of it.
+    /// The packages of an image whose build is kept by interface, with what is known of it.
     pub fn kept_in<'a>(&'a self, image: &'a Image) -> impl Iterator<Item = &'a Kept> {
-        image.packages.iter().filter_map(|package| self.kept.get(&package.derivation))
+        let kept = image.packages.iter().filter_map(|package| self.kept.get(&package.derivation));
+        kept.filter(|kept| kept.ground.is_interface())
     }
 
     /// Folds an event about a kept build.

@@ -116,6 +116,12 @@ fn a_swap_that_came_out_otherwise_speaks_against_no_image() {
     world.ok(settled(10, differs()));
     world.open(20).unwrap();
     assert!(!world.0.kept[&key(10)].is_swapped_in(), "what was built takes its place");
+    let image = &world.0.images[&blob(20)];
+    assert_eq!((world.0.swapped_in(image).count(), world.0.kept_in(image).count()), (1, 0));
+    // One with what was built has nothing of it.
+    let asked = PackageRecord { derivation: key(10), in_place_of: None, ..image.packages[0].clone() };
+    let settled = Image { packages: vec![asked], ..image.clone() };
+    assert_eq!((world.0.swapped_in(&settled).count(), world.0.kept_in(&settled).count()), (0, 0));
 }
 
 #[test]
