@@ -57,7 +57,7 @@ fn a_damaged_result_is_named_with_what_was_built_with_it_and_the_next_build_make
     // nothing else has its bytes, so mending takes it out of service; it is named still
     let (whole, report) = scrub(place, &["--mend"]);
     assert!(!whole && report["damage"][&digest].is_object(), "{report}");
-    assert!(report["damage"][&digest]["why"].as_str().unwrap().contains("not mended: its bytes are"), "{report}");
+    assert!(report["damage"][&digest]["why"].as_str().unwrap().contains("not mended: its file is gone"), "{report}");
     assert!(report["consequences"][&digest]["in_doubt"].as_array().is_some_and(|all| all.len() == 2), "{report}");
     assert!(!file.exists() && place.state.join("store/quarantine").join(file.file_name().unwrap()).exists());
 

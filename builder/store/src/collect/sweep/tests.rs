@@ -1,3 +1,5 @@
+//! A sweep on a slow disk, and one beside a backup that ends while it goes on.
+
 use super::*;
 use crate::{OpenMode, Root, Store};
 use anneal_content::{ActionResult, OutputName, SignedResult};
