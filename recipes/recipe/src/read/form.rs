@@ -67,7 +67,8 @@ pub(super) fn cpe(text: &str) -> Result<String, Error> {
         while let Some(byte) = bytes.next() {
             let plain = byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
             // Anything else that can be printed stands behind a backslash.
-            if !plain && !(byte == b'\\' && bytes.next().is_some_and(|b| b.is_ascii_punctuation() && b != b':')) {
+            let mut is_quoted = || byte == b'\\' && bytes.next().is_some_and(|b| b.is_ascii_punctuation() && b != b':');
+            if !plain && !is_quoted() {
                 return false;
             }
         }
