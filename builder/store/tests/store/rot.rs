@@ -346,7 +346,14 @@ fn a_flipped_bit_in_the_database_is_found_and_no_row_is_ever_another() {
             (Ok(read), Ok(store)) if read == original.rows => {
                 let tables = store.read_tables(&|| false).unwrap();
                 let is_found = tables.iter().any(|table| table.fault.is_some());
-                if is_found { "found by reading what is beside the rows" } else { "harmless" }.to_owned()
+                drop(store);
+                match (is_found, path.exists()) {
+                    (true, _) => "found by reading what is beside the rows",
+                    // It was opened to be written to: its rows, which are right, may be in a new table by now.
+                    (false, false) => "gone with its file when the engine joined tables",
+                    (false, true) => "harmless",
+                }
+                .to_owned()
             }
             (Ok(read), _) => {
                 let wrong = read.iter().find(|(key, value)| original.rows.get(*key) != Some(*value));
