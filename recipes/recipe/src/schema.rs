@@ -142,16 +142,16 @@ const IMAGE: &[Words] = &[
     ("run.http.status", "What it must answer. Default: 200.", None),
     ("run.exits", "It must end by itself, with this status.", None),
     ("run.stdout-contains", "It must write this before it ends.", None),
+    ("checks", "Findings that are accepted.", None),
+    ("checks.allow", "Each with its reason.", None),
+    ("checks.allow.check", "The check's number.", Some(CHECK)),
+    ("checks.allow.reason", "Why its finding is accepted.", None),
     ("policy", "What may be done for a fix to ship sooner.", None),
     (
         "policy.compatible-swap",
         "When a package keeps its build though an advisory moved a library that it links, to one that is a drop-in. Default: never.",
         Some("^(never|security)$"),
     ),
-    ("checks", "Findings that are accepted.", None),
-    ("checks.allow", "Each with its reason.", None),
-    ("checks.allow.check", "The check's number.", Some(CHECK)),
-    ("checks.allow.reason", "Why its finding is accepted.", None),
 ];
 
 /// Lists that may not be empty.
