@@ -88,7 +88,8 @@ fn a_lock_whose_file_is_removed_while_a_run_goes_on_gives_its_id_to_no_other_run
         scope.spawn(|| starts(&bench.spec, &logs[0]));
         wait_for("the first payload", || logs[0].id().is_some());
         let removed: usize = places().iter().map(|place| remove(place, logs[0].id().unwrap())).sum();
-        assert!(removed == 1, "{removed} files of the first run in {:?}", places());
+        // One is the first run's; another place may have one that an earlier run left.
+        assert!(removed >= 1, "no file of the first run in {:?}", places());
         for log in &logs[1..] {
             scope.spawn(|| starts(&short, log));
         }
