@@ -113,6 +113,8 @@ pub struct Watched {
     pub happenings: Vec<Happening>,
     /// Whether there was an nth call to meet.
     pub is_struck: bool,
+    /// How many of them there were when the process was ended. While a write is torn other threads go on.
+    pub until_end: usize,
 }
 
 /// What waits for a thread at the end of the call that it is in.
@@ -181,7 +183,7 @@ fn watch_child(child: &mut Child, root: &Path, fault: Option<(Fault, usize)>) ->
         is_full: false,
         waiting: HashMap::new(),
         threads: vec![leader],
-        seen: Watched { happenings: Vec::new(), is_struck: false },
+        seen: Watched { happenings: Vec::new(), is_struck: false, until_end: 0 },
     };
     writeln!(child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?, "go")?;
     watch.run()?;
@@ -280,7 +282,8 @@ impl Watch {
         Ok(true)
     }
 
-    fn end(&self) -> io::Result<()> {
+    fn end(&mut self) -> io::Result<()> {
+        self.seen.until_end = self.seen.happenings.len();
         Ok(kill(self.leader, Signal::SIGKILL)?)
     }
 

@@ -84,7 +84,7 @@ fn told_well(fault: Fault, watched: &Watched) -> Result<(), String> {
         return Err("what was acknowledged can't be read any more in the same process".to_owned());
     }
     if matches!(fault, Fault::Kill | Fault::Torn) {
-        return stopped(struck, &after);
+        return stopped(struck, all.iter().skip(watched.until_end.max(at + 1)));
     }
     let refused = said().find(|line| line.starts_with("refused"));
     let names_space = |text: &str| text.contains("No space left on device") || text.contains("no space");
@@ -101,9 +101,9 @@ fn told_well(fault: Fault, watched: &Watched) -> Result<(), String> {
 }
 
 /// Nothing comes after the end of a process but what other threads were about at that moment, one call each.
-fn stopped(struck: &Effect, after: &[&Happening]) -> Result<(), String> {
+fn stopped<'a>(struck: &Effect, mut after: impl Iterator<Item = &'a Happening>) -> Result<(), String> {
     let mut under_way = BTreeSet::from([struck.thread]);
-    let is_over = after.iter().all(|happening| match happening {
+    let is_over = after.all(|happening| match happening {
         Happening::Said(_) => false,
         Happening::Did(effect, _) => under_way.insert(effect.thread),
     });
