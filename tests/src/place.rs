@@ -129,13 +129,19 @@ impl Place {
         self.anneal(&["log", "--json"]).fine().json().as_array().unwrap().clone()
     }
 
+    /// The digest of the bundle with a statement about a manifest.
+    #[track_caller]
+    pub fn bundle(&self, manifest: &str, kind: &str) -> String {
+        let shown = self.anneal(&["image", "show", manifest, "--json"]).fine().json();
+        let evidence = shown["image"]["evidence"].as_array().unwrap();
+        let one = evidence.iter().find(|one| one["predicate_type"] == kind).unwrap();
+        one["bundle"].as_str().unwrap().to_owned()
+    }
+
     /// What a statement about a manifest says, asked of the daemon.
     #[track_caller]
     pub fn predicate(&self, manifest: &str, kind: &str) -> serde_json::Value {
-        let shown = self.anneal(&["image", "show", manifest, "--json"]).fine().json();
-        let evidence = shown["image"]["evidence"].as_array().unwrap().clone();
-        let one = evidence.into_iter().find(|one| one["predicate_type"] == kind).unwrap();
-        let path = format!("/v1/blob/{}", one["bundle"].as_str().unwrap());
+        let path = format!("/v1/blob/{}", self.bundle(manifest, kind));
         let bundle = ask_socket(self, "GET", &path, "application/json", b"").unwrap().json();
         let payload = decoded(bundle["dsseEnvelope"]["payload"].as_str().unwrap());
         serde_json::from_slice::<serde_json::Value>(&payload).unwrap()["predicate"].clone()

@@ -7,6 +7,8 @@ use serde_json::Value;
 use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 use tempfile::TempDir;
 
+const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
+
 /// A note that was published, and whose recipe is another one since.
 fn published() -> (TempDir, Notes, String) {
     let dir = scratch();
@@ -34,12 +36,6 @@ fn scratch_with_root(dir: &Path, name: &str) -> String {
     fs::create_dir(&scratch).unwrap();
     Notes::link_small_root(&scratch);
     scratch.to_str().unwrap().to_owned()
-}
-
-fn provenance(place: &Place, manifest: &str) -> Value {
-    let shown = place.anneal(&["image", "show", manifest, "--json"]).fine().json();
-    let evidence = shown["image"]["evidence"].as_array().unwrap().clone();
-    evidence.into_iter().find(|one| one["predicate_type"] == "https://slsa.dev/provenance/v1").unwrap()
 }
 
 #[test]
@@ -96,8 +92,7 @@ fn what_the_evidence_lacks_is_named() {
     let said = notes.place.anneal(&["image", "reproduce", &manifest, "--key", &public]);
     said.refused(1, &["is not verified"]);
     // And a bundle that is gone.
-    let bundle: anneal_content::BlobDigest =
-        provenance(&notes.place, &manifest)["bundle"].as_str().unwrap().parse().unwrap();
+    let bundle: anneal_content::BlobDigest = notes.place.bundle(&manifest, PROVENANCE).parse().unwrap();
     fs::remove_file(file(&store, &bundle)).unwrap();
     let there = scratch_with_root(dir.path(), "another");
     assert_ne!(notes.place.anneal(&["image", "reproduce", &manifest, "--scratch", &there]).code, 0);
@@ -135,7 +130,7 @@ fn an_image_that_came_out_the_same_from_a_later_build_is_signed_whatever_its_ver
     let manifest = candidate["manifest"].as_str().unwrap();
     let keys: BTreeSet<String> = notes.place.events().iter().filter_map(|e| assembled(e, manifest)).collect();
     assert_eq!(keys.len(), 2, "the same bytes came from two builds: {keys:?}");
-    let times = &notes.place.predicate(manifest, "https://slsa.dev/provenance/v1")["runDetails"]["metadata"];
+    let times = &notes.place.predicate(manifest, PROVENANCE)["runDetails"]["metadata"];
     assert!(times["finishedOn"].is_string() && times["startedOn"].is_null(), "{times}");
     let sbom = notes.place.predicate(manifest, "https://spdx.dev/Document").to_string();
     assert!(sbom.contains("\"pkg:generic/note@1.0%2Br1\"") && sbom.contains("\"1.0+r1\""), "{sbom}");

@@ -6,7 +6,7 @@
 #[path = "swap/pairs.rs"]
 mod pairs;
 
-use anneal_tests::{Facts, Notes, Place, ask_socket, broken_promises, decoded, scratch, wait_for};
+use anneal_tests::{Facts, Notes, Place, ask_socket, broken_promises, scratch, wait_for};
 use pairs::{ADVISORY, PAIRS};
 use serde_json::Value;
 use std::time::Duration;
@@ -46,17 +46,6 @@ fn until_it_rests(place: &Place) {
         let overview = ask_socket(place, "GET", "/v1/overview", "application/json", b"").ok()?.json();
         overview["tasks"].as_array()?.is_empty().then_some(())
     });
-}
-
-/// What the provenance of a manifest says.
-fn provenance(place: &Place, manifest: &str) -> Value {
-    let shown = place.anneal(&["image", "show", manifest, "--json"]).fine().json();
-    let evidence = shown["image"]["evidence"].as_array().unwrap().clone();
-    let one = evidence.into_iter().find(|one| one["predicate_type"] == "https://slsa.dev/provenance/v1").unwrap();
-    let path = format!("/v1/blob/{}", one["bundle"].as_str().unwrap());
-    let bundle = ask_socket(place, "GET", &path, "application/json", b"").unwrap().json();
-    let payload = decoded(bundle["dsseEnvelope"]["payload"].as_str().unwrap());
-    serde_json::from_slice::<Value>(&payload).unwrap()["predicate"].clone()
 }
 
 /// What the certificate says of an image's program.
@@ -144,7 +133,7 @@ fn a_library_that_an_advisory_moves_ships_at_once_where_it_is_a_drop_in_and_rebu
 
     // The evidence names the library that it was really built with, and that is enough to build the image again.
     let manifest = of_dropin[1]["manifest"].as_str().unwrap();
-    let told = provenance(place, manifest);
+    let told = place.predicate(manifest, "https://slsa.dev/provenance/v1");
     let swapped = &told["buildDefinition"]["internalParameters"]["swapped"];
     assert_eq!(swapped.as_array().unwrap().len(), 1, "{told}");
     let tree = about(&events, "package-kept", "dropin")[0].1["linked"]["lib-dropin"]["built_with"]["out"].clone();
