@@ -17,7 +17,7 @@ use anneal_ledger::{CaseStatus, Event, Ground, Image, Kept, Linked, PackageRecor
 use anneal_plan::{Derived, Swap, Swaps, derive};
 use anneal_recipe::Catalog;
 use anneal_sandbox::CancelToken;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 /// The largest catalogue that is read.
 const CATALOG_BYTES_MAX: u64 = 256 << 20;
@@ -34,13 +34,17 @@ pub(super) struct Undecided {
 
 /// The former builds that are used now, as far as they are there: what is lost is built instead.
 pub(crate) fn swaps_in_force(state: &State, builder: &Builder, asked: &Derived) -> Result<Swaps> {
-    let mut swaps = Swaps::new();
+    // Packages that were swapped together come from one catalogue.
+    let (mut swaps, mut catalogs) = (Swaps::new(), BTreeMap::new());
     for (id, kept) in state.kept.iter().filter(|(id, kept)| kept.is_swapped_in() && asked.derivations.contains_key(*id))
     {
         let Ground::Swapped { former, catalog, withdrawn, .. } = &kept.ground else { continue };
         if builder.has_build(former)? {
-            let (_, derived) = former_catalog(builder, catalog, withdrawn)?;
-            swaps.extend(Swap::of(*former, &derived).map(|swap| (*id, swap)));
+            let derived = match catalogs.entry((catalog, withdrawn)) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(unknown) => unknown.insert(former_catalog(builder, catalog, withdrawn)?.1),
+            };
+            swaps.extend(Swap::of(*former, derived).map(|swap| (*id, swap)));
         }
     }
     Ok(swaps)
