@@ -19,7 +19,7 @@ use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 use std::{
     collections::BTreeMap,
     fs::{self, Permissions},
-    io::Write as _,
+    io::{ErrorKind, Write as _},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
@@ -30,6 +30,8 @@ pub const MTIME_SECS: u64 = 1;
 pub(crate) const FILE_MODE: u32 = 0o644;
 /// The mode of a tree's program.
 const PROGRAM_MODE: u32 = 0o755;
+/// How often one link may find that its inode has just given way to another with the same bytes.
+const GIVEN_WAY_MAX: u32 = 100;
 /// The mode of a tree's own directory.
 const DIRECTORY_MODE: u32 = 0o755;
 
@@ -120,16 +122,28 @@ impl Inner {
         }
         let mut source = self.source(digest, &record, mode)?;
         for path in paths {
-            match fs::hard_link(&source, path) {
-                Ok(()) if mode_of(path)? == mode => continue,
-                // the blob was put again just now, with another mode
-                Ok(()) => fs::remove_file(path).map_err(Error::io("remove", path))?,
-                Err(e) if e.raw_os_error() == Some(rustix::io::Errno::MLINK.raw_os_error()) => {}
-                Err(e) => return Err(Error::io("link", path)(e)),
+            let mut given_way = 0;
+            loop {
+                match fs::hard_link(&source, path) {
+                    Ok(()) if mode_of(path)? == mode => break,
+                    // the blob was put again just now, with another mode
+                    Ok(()) => {
+                        fs::remove_file(path).map_err(Error::io("remove", path))?;
+                        source = self.copy_with_mode(digest, &record, mode)?;
+                    }
+                    // a fresh inode takes the place of one with as many links as the file system allows
+                    Err(e) if e.raw_os_error() == Some(rustix::io::Errno::MLINK.raw_os_error()) => {
+                        source = self.copy_with_mode(digest, &record, mode)?;
+                    }
+                    // Who puts the same content renames its file over ours. Where that falls between the kernel's look
+                    // at the name and its link, the inode has no name left, and the kernel says that there is no file.
+                    Err(e) if e.kind() == ErrorKind::NotFound && given_way < GIVEN_WAY_MAX => {
+                        given_way += 1;
+                        source = self.source(digest, &record, mode)?;
+                    }
+                    Err(e) => return Err(Error::io("link", path)(e)),
+                }
             }
-            // a fresh inode takes the place of one with as many links as the file system allows
-            source = self.copy_with_mode(digest, &record, mode)?;
-            fs::hard_link(&source, path).map_err(Error::io("link", path))?;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Trees: a directory goes in, the same directory comes out, and what a tree can't express is refused by name.
 
 use crate::{fresh, noise, temporaries, told, writer};
-use anneal_content::{OutputName, TreePath, list, listing_text};
+use anneal_content::{BlobDigest, OutputName, TreePath, list, listing_text};
 use anneal_store::{Error, IngestRules, MTIME_SECS, Store, digest_dir};
 use std::{
     fs,
@@ -11,6 +11,7 @@ use std::{
         net::UnixListener,
     },
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 fn rules() -> IngestRules {
@@ -301,6 +302,49 @@ fn more_links_than_the_file_system_allows_are_spread_over_inodes() {
     }
     let tree = store.ingest(&source, &rules()).unwrap();
     assert_eq!(digest_dir(&store.materialize(&tree).unwrap(), &made()).unwrap(), tree);
+}
+
+/// As other threads put one blob at the same moment: each has written its own file, and renames it to the same place.
+fn put_again_and_again(place: &Path, stop: &AtomicBool) {
+    let bytes = fs::read(place).unwrap();
+    let again = place.parent().unwrap().join("again");
+    while !stop.load(Ordering::Relaxed) {
+        fs::write(&again, &bytes).unwrap();
+        fs::set_permissions(&again, fs::metadata(place).unwrap().permissions()).unwrap();
+        fs::rename(&again, place).unwrap();
+    }
+}
+
+#[test]
+fn a_tree_is_made_while_its_blobs_are_put_by_others_at_the_same_moment() {
+    let (dir, store) = fresh();
+    let trees: Vec<_> = (0..300)
+        .map(|number| {
+            let source = dir.path().join(number.to_string());
+            put(&source, "own", number.to_string().as_bytes(), 0o644);
+            put(&source, "shared", b"in all of them", 0o644);
+            put(&source, "shared, of another mode", b"in all of them", 0o444);
+            store.ingest(&source, &rules()).unwrap()
+        })
+        .collect();
+    let digest = BlobDigest::of(b"in all of them");
+    let stop = AtomicBool::new(false);
+    store.materialize(&trees[0]).unwrap();
+    std::thread::scope(|scope| {
+        let places = [store.dir().join("blobs/sha256").join(&digest.hex()[..2]), store.dir().join("modes/0444")];
+        for place in places.map(|folder| folder.join(digest.hex())) {
+            let stop = &stop;
+            scope.spawn(move || put_again_and_again(&place, stop));
+        }
+        let made: Vec<_> = trees.iter().map(|tree| store.materialize(tree)).collect();
+        stop.store(true, Ordering::Relaxed);
+        for made in made {
+            made.unwrap();
+        }
+    });
+    for tree in &trees {
+        assert_eq!(digest_dir(&store.materialize(tree).unwrap(), &made()).unwrap(), *tree);
+    }
 }
 
 #[test]
