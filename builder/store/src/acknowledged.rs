@@ -4,21 +4,23 @@
 //! ```text
 //! at 0 and 64     where the journal ends (journal.rs)
 //! at 128 and 160  how far the database goes (extent.rs)
+//! at 192 and 224  how far its list of tables goes (extent.rs)
 //! ```
-//! Each of the two notes has two slots, which are written in turn, and all four end with the start of a BLAKE3 of what is
+//! Each of the three notes has two slots, which are written in turn, and all six end with the start of a BLAKE3 of what is
 //! before it. They lie in one sector of a disk, so a power cut leaves either all of a write or none of it: a slot that does
 //! not check is damage. The other one still counts, and the writer writes the damaged one again when it opens.
 //!
 //! **Zeros** are damage where they cannot be a slot that has yet to be written. The file gets its whole length before its
 //! first slot, the journal's first slot (of 0 events) is the first that is written, and each append writes a slot of the
-//! other note before the journal's next one, all in that sector. So whoever sees a slot sees what was written before it:
+//! note behind it before the journal's next one, all in that sector. So whoever sees a slot sees what was written before it:
 //!
 //! ```text
 //! at 0    damage where any other slot is there, since it came first
 //! at 64   damage where the slot at 0 has events: those of the second append, or of a later one
 //! at 128  damage where the slot at 160 is there, or the journal has events
 //! at 160  damage where the slot at 0 has events
-//! a file of less than 192 bytes is cut where any slot is there
+//! at 192  damage where the slot at 224 is there, and the other way round: both are written the first time
+//! a file of less than 256 bytes is cut where any slot is there, but not one of 192: stores had that before
 //! ```
 //! Before the second append zeros at 64 and 160 may be lawful, and are not told from an erased slot. The other slot of that
 //! note then still says what was acknowledged one write before.
@@ -26,6 +28,7 @@
 use crate::{
     Error, Result, Store,
     db::{Db, Table},
+    engine_list::ListEnd,
     extent, journal,
     layout::Layout,
     regular_file,
@@ -37,7 +40,9 @@ use std::{
 };
 
 /// How long the file is from its first slot on.
-pub(crate) const HEAD_BYTES: u64 = 192;
+pub(crate) const HEAD_BYTES: u64 = 256;
+/// How long it was before the list of tables stood in it: the next writer makes it longer.
+const HEAD_BYTES_BEFORE: u64 = 192;
 
 /// One of the two places of a note.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +92,8 @@ pub(crate) struct Acknowledged {
     events: Option<(u64, journal::Chain)>,
     /// The number of the last write; 0 where nothing says so.
     pub(crate) writes: u64,
+    /// How far the list of tables was synced; 0 where nothing says so.
+    list: ListEnd,
     /// What of it is damaged.
     pub(crate) wrong: Wrong,
 }
@@ -96,14 +103,21 @@ pub(crate) struct Acknowledged {
 pub(crate) struct Wrong {
     pub(crate) events: [bool; 2],
     pub(crate) writes: [bool; 2],
+    pub(crate) list: [bool; 2],
     pub(crate) is_cut: bool,
 }
 
 impl Wrong {
     /// What is damaged of a file that is so long, by its slots.
-    fn new(events: [Slot<(u64, journal::Chain)>; 2], writes: [Slot<u64>; 2], length: u64) -> Self {
+    fn new(
+        events: [Slot<(u64, journal::Chain)>; 2],
+        writes: [Slot<u64>; 2],
+        list: [Slot<ListEnd>; 2],
+        length: u64,
+    ) -> Self {
         let [first, second] = events.map(|slot| slot != Slot::Blank);
         let [first_write, second_write] = writes.map(|slot| slot != Slot::Blank);
+        let [first_list, second_list] = list.map(|slot| slot != Slot::Blank);
         let counts = events.map(|slot| slot.whole().is_some_and(|(count, _)| count > 0));
         let [first_counts, second_counts] = counts;
         let erased_events = [!first && (second || first_write || second_write), !second && first_counts];
@@ -113,15 +127,17 @@ impl Wrong {
         let slots = Self {
             events: or(erased_events, events.map(|slot| slot == Slot::Wrong)),
             writes: or(erased_writes, writes.map(|slot| slot == Slot::Wrong)),
+            list: or([!first_list && second_list, !second_list && first_list], list.map(|slot| slot == Slot::Wrong)),
             is_cut: false,
         };
-        let is_cut = slots.count() == 0 && length < HEAD_BYTES && (first || second || first_write || second_write);
+        let is_short = length < HEAD_BYTES && length != HEAD_BYTES_BEFORE;
+        let is_cut = slots.count() == 0 && is_short && (first || second || first_write || second_write);
         Self { is_cut, ..slots }
     }
 
     /// How many slots are damaged; one that was cut off and was blank counts.
     pub(crate) fn count(&self) -> usize {
-        let slots = self.events.iter().chain(&self.writes).filter(|wrong| **wrong).count();
+        let slots = self.events.iter().chain(&self.writes).chain(&self.list).filter(|wrong| **wrong).count();
         slots + usize::from(self.is_cut)
     }
 }
@@ -136,18 +152,20 @@ impl Acknowledged {
         };
         let events = journal::slots(&file).map_err(Error::io("read", &path))?;
         let writes = extent::slots(&file).map_err(Error::io("read", &path))?;
+        let list = extent::slots(&file).map_err(Error::io("read", &path))?;
         let length = file.metadata().map_err(Error::io("look at", &path))?.len();
-        let wrong = Wrong::new(events, writes, length);
+        let wrong = Wrong::new(events, writes, list, length);
         Ok(Self {
             events: events.into_iter().filter_map(Slot::whole).max_by_key(|(count, _)| *count),
             writes: writes.into_iter().filter_map(Slot::whole).max().unwrap_or(0),
+            list: list.into_iter().filter_map(Slot::whole).max().unwrap_or_default(),
             wrong,
         })
     }
 
     /// Whether nothing was ever acknowledged, as far as this says.
     pub(crate) fn is_nothing(&self) -> bool {
-        let is_whole = Wrong { is_cut: false, ..self.wrong } == Wrong::default();
+        let is_whole = self.wrong.events == [false; 2] && self.wrong.writes == [false; 2];
         self.writes == 0 && is_whole && self.events.is_none_or(|(count, _)| count == 0)
     }
 
@@ -156,6 +174,9 @@ impl Acknowledged {
         let (dir, found) = (layout.dir.clone(), db.sequence());
         if found < self.writes {
             return Err(Error::Shortened { dir, acknowledged: self.writes, found });
+        }
+        if self.writes > 0 {
+            db.hold_list(self.list)?;
         }
         let damaged = |seq, reason: &str| Error::Journal { dir: dir.clone(), seq, reason: reason.to_owned() };
         let Some((count, chain)) = self.events else {
@@ -174,7 +195,7 @@ impl Acknowledged {
 }
 
 impl Store {
-    /// How many of the four slots of `HEAD` are damaged. The writer writes them again, and says how many those were.
+    /// How many of the six slots of `HEAD` are damaged. The writer writes them again, and says how many those were.
     pub fn damaged_slots(&self) -> Result<usize> {
         self.inner.mend_head()
     }

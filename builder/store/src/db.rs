@@ -17,7 +17,11 @@
 //! Every write is synced before it returns. A write that fails leaves the engine in a state that must not be written
 //! to again, so the caller poisons the store.
 
-use crate::{DatabaseFault, Error, OpenMode, Result, engine_list, engine_log, engine_table};
+use crate::{
+    DatabaseFault, Error, OpenMode, Result,
+    engine_list::{self, ListEnd},
+    engine_log, engine_table,
+};
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction, ErrorKind,
     IteratorMode, LogLevel, Options, ReadOptions, WriteBatch, WriteOptions,
@@ -110,12 +114,12 @@ impl Db {
         let mut attempt = 1;
         let mut last = None;
         loop {
-            let (before, files) = (tables_of(path), files_of(path));
+            let (before, files) = (engine_list::end(path), files_of(path));
             let opened = open_once(path, mode).map_err(|error| unopened(path, error));
             let error = match opened {
                 // The engine reads the list of tables, then the log. What the writer moves from the one to the other
                 // meanwhile is in neither, though later writes are seen.
-                Ok(_) if mode == OpenMode::ReadOnly && tables_of(path) != before => Error::Database {
+                Ok(_) if mode == OpenMode::ReadOnly && engine_list::end(path) != before => Error::Database {
                     operation: "open tables",
                     path: path.to_owned(),
                     source: DatabaseFault("the writer changes them again and again; try again".to_owned()),
@@ -160,6 +164,16 @@ impl Db {
         let family = self.family(table, "read")?;
         let found = self.inner.get_pinned_cf(family, key).map_err(|e| fault("read", &self.path, e))?;
         Ok(found.is_some())
+    }
+
+    /// How far the list of tables goes, durably; `known` was noted before.
+    pub(crate) fn list_end(&self, known: ListEnd) -> Result<ListEnd> {
+        engine_list::synced_end(&self.path, known)
+    }
+
+    /// Refuses a database whose list of tables ends before what was noted of it.
+    pub(crate) fn hold_list(&self, noted: ListEnd) -> Result<()> {
+        engine_list::hold(&self.path, noted)
     }
 
     /// The number of the last write.
@@ -325,13 +339,6 @@ fn require_head(path: &Path) -> Result<()> {
         true => Ok(()),
         false => Err(Error::Beheaded { path: path.to_owned(), lacks }),
     }
-}
-
-/// Which list of tables is the present one, and how long it is: a change of the tables makes it longer, or another.
-fn tables_of(path: &Path) -> Option<(String, u64)> {
-    let name = std::fs::read_to_string(path.join("CURRENT")).ok()?;
-    let length = std::fs::metadata(path.join(name.trim_end())).ok()?.len();
-    Some((name, length))
 }
 
 /// Why a database did not open: what will not get better by itself is told from what may.

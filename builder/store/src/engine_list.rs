@@ -1,4 +1,4 @@
-//! Two things about the engine's list of tables that the engine does not tell.
+//! Three things about the engine's list of tables that the engine does not tell.
 //!
 //! The list (`MANIFEST-N`, which `CURRENT` names) is a log of changes, in the form that `engine_log.rs` draws. The engine
 //! reads it up to the first record that is not all there, as a power cut leaves it. **A length** in which one bit is flipped,
@@ -6,6 +6,9 @@
 //! of that record was removed long ago: rows from the middle would be missing, and what was written after them would be
 //! there. The checksum does not cover the length, so it tells: with the right length the record still checks. No power
 //! cut leaves that, because the length and what is behind it come together.
+//!
+//! **A list that was cut** between two records is not told from one that ends there either. How far it was synced is noted
+//! outside of the database (`extent.rs`): of one file it may only grow, and a file with a greater number takes its place.
 //!
 //! **The name** of the database stands in the list and in the file `IDENTITY`.
 
@@ -22,6 +25,55 @@ const HEADER_BYTES: usize = 7;
 const RECORD_BYTES_MAX: usize = 64 << 20;
 /// The field of a record with the name of the database: a text with its length.
 const IDENTITY_FIELD: u64 = (1 << 13) + 1;
+
+/// How far the list of tables goes: which file it is, and how long that is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ListEnd {
+    /// The `N` of `MANIFEST-N`.
+    pub(crate) number: u64,
+    pub(crate) bytes: u64,
+}
+
+/// Where the present list ends; `None` where a writer replaced it just now.
+pub(crate) fn end(db: &Path) -> Option<ListEnd> {
+    let list = list_of(db).ok()?;
+    let number = list.file_name()?.to_str()?.strip_prefix("MANIFEST-")?.parse().ok()?;
+    Some(ListEnd { number, bytes: fs::metadata(list).ok()?.len() })
+}
+
+/// Where the list ends, durably; `known` was noted before, and stands where nothing is new.
+pub(crate) fn synced_end(db: &Path, known: ListEnd) -> Result<ListEnd> {
+    let Some(end) = end(db).filter(|end| *end > known) else { return Ok(known) };
+    match File::open(db.join(end.name())) {
+        Ok(list) => list.sync_data().map_err(|source| Error::Sync { path: db.join(end.name()), source })?,
+        // the engine put another in its place just now
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(known),
+        Err(e) => return Err(Error::io("open the list of tables in", db)(e)),
+    }
+    if end.number > known.number {
+        // what names the list, too
+        sync(db)?;
+    }
+    Ok(end)
+}
+
+impl ListEnd {
+    fn name(self) -> String {
+        format!("MANIFEST-{:06}", self.number)
+    }
+}
+
+/// Refuses a database whose list of tables ends before what was noted of it.
+pub(crate) fn hold(db: &Path, noted: ListEnd) -> Result<()> {
+    let Some(found) = end(db).filter(|found| *found < noted) else { return Ok(()) };
+    let (name, bytes) = (found.name(), found.bytes);
+    let wrong = match found.number == noted.number {
+        true => format!("{name} was cut: it has {bytes} bytes, and {} were acknowledged", noted.bytes),
+        false => format!("{name} is older than the list that was acknowledged, {}", noted.name()),
+    };
+    let source = DatabaseFault(format!("{wrong}; restore it from a backup"));
+    Err(Error::Database { operation: "read the list of tables", path: db.to_owned(), source })
+}
 
 /// Refuses a database whose list of tables seems to end where the length of a record is damaged.
 pub(crate) fn check(db: &Path) -> Result<()> {

@@ -6,7 +6,8 @@ use crate::{
     backend,
     collect::{self, Touches},
     db::{self, Changes, Db},
-    extent::Extent,
+    engine_list::ListEnd,
+    extent::Note,
     journal::{self, Head},
     layout::Layout,
     record::ChunkHash,
@@ -55,7 +56,8 @@ pub(crate) struct Inner {
     /// Held while a number is taken and its row written.
     pub(crate) numbering: Mutex<()>,
     pub(crate) head: Mutex<Option<Head>>,
-    extent: Option<Extent>,
+    /// The last write, and how far the list of tables goes, of a writer.
+    extents: Option<(Note<u64>, Note<ListEnd>)>,
     pub(crate) making: Mutex<BTreeSet<TreeDigest>>,
     pub(crate) made: Condvar,
     pub(crate) touches: Arc<Touches>,
@@ -99,9 +101,10 @@ impl Store {
         hold(&acknowledged, &layout, &db, mode)?;
         let backend = backend::open(&layout, &db, mode, bucket)?;
         if mode == OpenMode::ReadWrite {
-            writing = Some((Head::open(&layout, &db)?, Extent::open(&layout)?));
+            let head = Head::open(&layout, &db)?;
+            writing = Some((head, (Note::open(&layout)?, Note::open(&layout)?)));
         }
-        let (head, extent) = writing.unzip();
+        let (head, extents) = writing.unzip();
         let inner = Inner {
             layout,
             db,
@@ -112,7 +115,7 @@ impl Store {
             temporaries: AtomicU64::new(0),
             numbering: Mutex::new(()),
             head: Mutex::new(head),
-            extent,
+            extents,
             making: Mutex::new(BTreeSet::new()),
             made: Condvar::new(),
             touches: Arc::default(),
@@ -121,6 +124,7 @@ impl Store {
         if mode == OpenMode::ReadWrite {
             inner.take_ballast();
             inner.mend_head()?;
+            inner.poison(inner.note_list())?;
         }
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -173,6 +177,17 @@ fn hold(acknowledged: &Acknowledged, layout: &Layout, db: &Db, mode: OpenMode) -
             Acknowledged::read(layout)?.hold_against(layout, db)
         }
         held => held.map_err(Error::into_unopened),
+    }
+}
+
+impl Drop for Inner {
+    /// What the engine did since the last write is known to the next open, too.
+    fn drop(&mut self) {
+        if !self.failed.load(Ordering::Acquire)
+            && let Err(error) = self.note_list()
+        {
+            tracing::warn!(%error, "how far the list of tables goes was not noted");
+        }
     }
 }
 
@@ -231,10 +246,18 @@ impl Inner {
             return Ok(());
         }
         self.may_record()?;
-        self.poison(self.db.write(changes).and_then(|()| match &self.extent {
-            Some(extent) => extent.note(self.db.sequence()),
+        self.poison(self.db.write(changes).and_then(|()| match &self.extents {
+            Some((writes, _)) => writes.note(self.db.sequence()).and_then(|()| self.note_list()),
             None => Ok(()),
         }))
+    }
+
+    /// Notes how far the list of tables goes, where that is farther than before.
+    fn note_list(&self) -> Result<()> {
+        match &self.extents {
+            Some((_, list)) => list.note(self.db.list_end(list.last())?),
+            None => Ok(()),
+        }
     }
 
     /// Writes damaged slots of `HEAD` again, where this handle may write; says how many they were.
@@ -242,10 +265,11 @@ impl Inner {
         let guard = lock(&self.head);
         let wrong = Acknowledged::read(&self.layout)?.wrong;
         let slots = wrong.count();
-        if let (Some(head), Some(extent)) = (guard.as_ref(), &self.extent)
+        if let (Some(head), Some((writes, list))) = (guard.as_ref(), &self.extents)
             && slots > 0
         {
-            self.poison_unsynced(extent.mend(&wrong).and_then(|()| head.mend(&wrong)))?;
+            let mended = writes.mend(wrong.writes).and_then(|()| list.mend(wrong.list));
+            self.poison_unsynced(mended.and_then(|()| head.mend(&wrong)))?;
             let file = self.layout.head();
             tracing::warn!(file = %file.display(), slots, "damaged; what it says stood there twice, and was written again");
         }

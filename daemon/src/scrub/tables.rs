@@ -39,7 +39,7 @@ pub(super) fn read_all(store: &Store, how: &How<'_>, report: &mut Report) -> Res
         }
         (_, anneal_store::OpenMode::ReadOnly) => {
             let why = format!(
-                "{slots} of its 4 slots do not check; what they say stands there a second time, and the daemon's next \
+                "{slots} of its 6 slots do not check; what they say stands there a second time, and the daemon's next \
                  start, or --mend, writes them again"
             );
             report.found(HEAD.into(), Kind::Corrupt, why);

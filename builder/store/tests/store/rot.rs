@@ -438,12 +438,65 @@ fn a_list_of_tables_that_seems_to_end_at_any_of_its_records_is_found_and_no_row_
     }
 }
 
+/// Gives the list of tables the number before its own.
+fn older_list(place: &Path) {
+    let name = fs::read_to_string(place.join("db/CURRENT")).unwrap();
+    let number: u64 = name.trim_end().trim_start_matches("MANIFEST-").parse().unwrap();
+    let older = format!("MANIFEST-{:06}", number - 1);
+    fs::rename(place.join("db").join(name.trim_end()), place.join("db").join(&older)).unwrap();
+    fs::remove_file(place.join("db/CURRENT")).unwrap();
+    fs::write(place.join("db/CURRENT"), format!("{older}\n")).unwrap();
+}
+
+#[test]
+fn a_list_of_tables_that_was_cut_where_a_record_ends_or_is_an_older_one_is_found_and_nothing_is_changed() {
+    let original = original();
+    let name = fs::read_to_string(original.path().join("db/CURRENT")).unwrap();
+    let list = Path::new("db").join(name.trim_end());
+    let bytes = fs::read(original.path().join(&list)).unwrap();
+    let refused = |what: &str, change: &dyn Fn(&Path)| {
+        let copy = original.copy();
+        let place = copy.path().join("store");
+        change(&place);
+        let before = everything(&place);
+        for mode in [OpenMode::ReadOnly, OpenMode::ReadWrite] {
+            let said = told(&Store::open(&place, mode).map(drop).expect_err(what));
+            assert!(said.contains(&place.display().to_string()), "{what}: {said}");
+            assert!(differing(&before, &everything(&place)).is_empty(), "{what}");
+        }
+    };
+    for at in records_of(&bytes) {
+        refused(&format!("cut at {at}"), &|place| {
+            fs::remove_file(place.join(&list)).unwrap();
+            fs::write(place.join(&list), &bytes[..at]).unwrap();
+        });
+    }
+    refused("an older list", &older_list);
+}
+
+#[test]
+fn a_store_from_before_its_list_of_tables_was_noted_opens_and_is_protected_from_then_on() {
+    let original = original();
+    let copy = original.copy();
+    let place = copy.path().join("store");
+    let bytes = fs::read(place.join("HEAD")).unwrap();
+    fs::remove_file(place.join("HEAD")).unwrap();
+    fs::write(place.join("HEAD"), &bytes[..192]).unwrap();
+    let reader = Store::open(&place, OpenMode::ReadOnly).unwrap();
+    assert_eq!((reader.damaged_slots().unwrap(), rows(&reader).unwrap() == original.rows), (0, true));
+    drop(Store::open(&place, OpenMode::ReadWrite).unwrap());
+    assert_eq!((reader.damaged_slots().unwrap(), fs::read(place.join("HEAD")).unwrap().len()), (0, 256));
+    older_list(&place);
+    let said = told(&Store::open(&place, OpenMode::ReadOnly).map(drop).unwrap_err());
+    assert!(said.contains("is older than the list that was acknowledged"), "{said}");
+}
+
 #[test]
 fn a_flipped_bit_in_the_file_that_says_what_was_acknowledged_is_found_and_written_again() {
     let mut random = Random::new();
     let original = original();
     let bytes = fs::read(original.path().join("HEAD")).unwrap();
-    assert_eq!(bytes.len(), 192);
+    assert_eq!(bytes.len(), 256);
     for (at, byte) in bytes.iter().enumerate() {
         let copy = original.copy();
         let place = copy.path().join("store");
@@ -464,12 +517,12 @@ fn a_flipped_bit_in_the_file_that_says_what_was_acknowledged_is_found_and_writte
 fn a_slot_of_that_file_that_was_erased_and_a_file_that_was_cut_are_found_and_written_again() {
     let original = original();
     let bytes = fs::read(original.path().join("HEAD")).unwrap();
-    let erased = [0..64, 64..128, 128..160, 160..192].map(|slot| {
+    let erased = [0..64, 64..128, 128..160, 160..192, 192..224, 224..256].map(|slot| {
         let mut erased = bytes.clone();
         erased[slot].fill(0);
         erased
     });
-    let cut = [160, 161, 191].map(|length| bytes[..length].to_vec());
+    let cut = [160, 161, 191, 224, 225, 255].map(|length| bytes[..length].to_vec());
     for damaged in erased.into_iter().chain(cut) {
         let copy = original.copy();
         let place = copy.path().join("store");
@@ -478,7 +531,7 @@ fn a_slot_of_that_file_that_was_erased_and_a_file_that_was_cut_are_found_and_wri
         let reader = Store::open(&place, OpenMode::ReadOnly).unwrap();
         assert_eq!(reader.damaged_slots().unwrap(), 1);
         drop(Store::open(&place, OpenMode::ReadWrite).unwrap());
-        assert_eq!((reader.damaged_slots().unwrap(), fs::read(place.join("HEAD")).unwrap().len()), (0, 192));
+        assert_eq!((reader.damaged_slots().unwrap(), fs::read(place.join("HEAD")).unwrap().len()), (0, 256));
         assert_eq!(rows(&Store::open(&place, OpenMode::ReadOnly).unwrap()).unwrap(), original.rows);
     }
     // nothing else says how far the database must go
