@@ -48,6 +48,10 @@ const READER_ATTEMPTS: usize = 50;
 /// How long it waits before that.
 const READER_PAUSE: Duration = Duration::from_millis(20);
 
+/// Counts of what makes the list of tables longer, and of how often that failed.
+const WORK_ON_TABLES: [&str; 3] =
+    ["rocksdb.num-running-flushes", "rocksdb.num-running-compactions", "rocksdb.background-errors"];
+
 /// A table of the schema above.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Table {
@@ -166,9 +170,13 @@ impl Db {
         Ok(found.is_some())
     }
 
-    /// How far the list of tables goes, durably; `known` was noted before.
-    pub(crate) fn list_end(&self, known: ListEnd) -> Result<ListEnd> {
-        engine_list::synced_end(&self.path, known)
+    /// How far the list of tables was synced; `known` was noted before. The engine syncs it before the work that made it
+    /// longer is over, so what was seen of it counts where there is no such work, and none failed. Nobody else may sync it:
+    /// where the engine could not, a second sync would report success for what is lost.
+    pub(crate) fn list_end(&self, known: ListEnd) -> ListEnd {
+        let Some(end) = engine_list::end(&self.path).filter(|end| *end > known) else { return known };
+        let is_none = |what: &&str| self.inner.property_int_value(*what) == Ok(Some(0));
+        if WORK_ON_TABLES.iter().all(is_none) { end } else { known }
     }
 
     /// Refuses a database whose list of tables ends before what was noted of it.

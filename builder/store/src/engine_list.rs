@@ -41,22 +41,6 @@ pub(crate) fn end(db: &Path) -> Option<ListEnd> {
     Some(ListEnd { number, bytes: fs::metadata(list).ok()?.len() })
 }
 
-/// Where the list ends, durably; `known` was noted before, and stands where nothing is new.
-pub(crate) fn synced_end(db: &Path, known: ListEnd) -> Result<ListEnd> {
-    let Some(end) = end(db).filter(|end| *end > known) else { return Ok(known) };
-    match File::open(db.join(end.name())) {
-        Ok(list) => list.sync_data().map_err(|source| Error::Sync { path: db.join(end.name()), source })?,
-        // the engine put another in its place just now
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(known),
-        Err(e) => return Err(Error::io("open the list of tables in", db)(e)),
-    }
-    if end.number > known.number {
-        // what names the list, too
-        sync(db)?;
-    }
-    Ok(end)
-}
-
 impl ListEnd {
     fn name(self) -> String {
         format!("MANIFEST-{:06}", self.number)

@@ -11,7 +11,7 @@
 //! 24 bytes start of the BLAKE3 of the above        8 bytes  how long it was, big-endian
 //!                                                  16 bytes start of the BLAKE3 of the above
 //! ```
-//! They are written after the database's own sync and synced with the journal's head, never earlier: what they say is always
+//! They are written after the database's own syncs and synced with the journal's head, never earlier: what they say is always
 //! true. After a power cut they may say less than the truth; whatever an event names is covered, since events sync them.
 //! The first time both slots of a note are written.
 

@@ -12,6 +12,7 @@ use fuser::{
 use std::{
     ffi::OsStr,
     io,
+    ops::Range,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -19,6 +20,8 @@ use std::{
 
 /// The name of the only file.
 const NAME: &str = "disk";
+/// Where something on it can begin.
+const SECTOR_BYTES: usize = 512;
 const FILE: INodeNo = INodeNo(2);
 /// How long the kernel may rely on what it was told: nothing here ever changes but by the kernel itself.
 const TTL: Duration = Duration::from_secs(3600);
@@ -27,6 +30,8 @@ const TTL: Duration = Duration::from_secs(3600);
 struct Content {
     bytes: Vec<u8>,
     blocks: Blocks,
+    /// Where it cannot be read.
+    bad: Vec<Range<usize>>,
 }
 
 type Shared = Arc<Mutex<Content>>;
@@ -47,7 +52,8 @@ impl Disk {
     /// A new disk, empty, as a file in a directory that is made for it.
     pub fn new(dir: &Path, bytes: usize) -> io::Result<Self> {
         std::fs::create_dir_all(dir)?;
-        let shared = Arc::new(Mutex::new(Content { bytes: vec![0; bytes], blocks: Blocks::default() }));
+        let shared =
+            Arc::new(Mutex::new(Content { bytes: vec![0; bytes], blocks: Blocks::default(), bad: Vec::new() }));
         let mut config = Config::default();
         config.mount_options = vec![MountOption::FSName("anneal-power".to_owned()), MountOption::NoAtime];
         let session = fuser::spawn_mount(OneFile(Arc::clone(&shared)), dir, &config)?;
@@ -62,6 +68,22 @@ impl Disk {
     /// How much the disk was told so far.
     pub fn position(&self) -> usize {
         lock(&self.shared).blocks.len()
+    }
+
+    /// Gives up where it holds these bytes, from the start of a sector on: who reads there gets an error. Says how many
+    /// such places there are.
+    pub fn spoil(&self, bytes: &[u8]) -> usize {
+        let mut content = lock(&self.shared);
+        let sectors = (0..content.bytes.len()).step_by(SECTOR_BYTES);
+        let found = sectors.filter(|at| content.bytes[*at..].starts_with(bytes));
+        let spoilt: Vec<_> = found.map(|at| at..at + bytes.len()).collect();
+        content.bad.extend_from_slice(&spoilt);
+        spoilt.len()
+    }
+
+    /// Everything can be read again, as it was.
+    pub fn heal(&self) {
+        lock(&self.shared).bad.clear();
     }
 
     /// All that it was told so far.
@@ -96,7 +118,7 @@ impl OneFile {
         }
     }
 
-    fn range(content: &Content, offset: u64, len: usize) -> std::ops::Range<usize> {
+    fn range(content: &Content, offset: u64, len: usize) -> Range<usize> {
         let end = content.bytes.len();
         let start = usize::try_from(offset).unwrap_or(end).min(end);
         start..start.saturating_add(len).min(end)
@@ -154,7 +176,11 @@ impl Filesystem for OneFile {
         reply: ReplyData,
     ) {
         let content = lock(&self.0);
-        reply.data(&content.bytes[Self::range(&content, offset, size as usize)]);
+        let range = Self::range(&content, offset, size as usize);
+        match content.bad.iter().any(|bad| bad.start < range.end && range.start < bad.end) {
+            true => reply.error(Errno::EIO),
+            false => reply.data(&content.bytes[range]),
+        }
     }
 
     fn write(

@@ -6,6 +6,7 @@
 //! ```text
 //! nth effect   watch.rs   the nth write, sync, rename, ... of the process is stopped, refused or cut short
 //! power cut    disk.rs    a disk writes down what it is told (blocks.rs); of that, any cut may be what is left
+//! bad sector   disk.rs    what it holds at a place cannot be read any more
 //!              neighbour.rs what else goes on there; machine.rs file systems, and how nothing of them stays behind
 //! ```
 //!

@@ -2,6 +2,7 @@
 //! database.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
+mod bad_sector;
 #[cfg(target_arch = "x86_64")]
 mod nth_effect;
 mod power_cut;
