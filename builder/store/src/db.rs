@@ -179,6 +179,11 @@ impl Db {
         if WORK_ON_TABLES.iter().all(is_none) { end } else { known }
     }
 
+    /// Ends the engine's own work, as closing does; what was begun is done again after the next open.
+    pub(crate) fn end_work(&self) {
+        self.inner.cancel_all_background_work(true);
+    }
+
     /// Refuses a database whose list of tables ends before what was noted of it.
     pub(crate) fn hold_list(&self, noted: ListEnd) -> Result<()> {
         engine_list::hold(&self.path, noted)

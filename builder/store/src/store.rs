@@ -183,9 +183,11 @@ fn hold(acknowledged: &Acknowledged, layout: &Layout, db: &Db, mode: OpenMode) -
 impl Drop for Inner {
     /// What the engine did since the last write is known to the next open, too.
     fn drop(&mut self) {
-        if !self.failed.load(Ordering::Acquire)
-            && let Err(error) = self.note_list()
-        {
+        if self.extents.is_none() || self.failed.load(Ordering::Acquire) {
+            return;
+        }
+        self.db.end_work();
+        if let Err(error) = self.note_list() {
             tracing::warn!(%error, "how far the list of tables goes was not noted");
         }
     }
