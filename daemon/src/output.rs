@@ -103,9 +103,16 @@ pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::write(path, bytes).map_err(io("write", path))
 }
 
-/// Text from outside with control characters made visible.
+/// Text from outside with control characters made visible, and those that turn the direction of what follows.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+    let turns =
+        |c| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|c| if (c.is_control() && c != '\n') || turns(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// A name or a reason from outside that is to stay on its line.
+pub(crate) fn on_one_line(text: &str) -> String {
+    printable(text).replace('\n', "\u{fffd}")
 }
 
 /// Bytes for people: `12.3 MB`.
@@ -164,6 +171,7 @@ mod tests {
 
     #[test]
     fn a_terminal_escape_from_outside_is_not_passed_on() {
-        assert_eq!(printable("a\u{1b}[31mb\nc"), "a\u{fffd}[31mb\nc");
+        assert_eq!(printable("a\u{1b}[31mb\nc\u{202e}d"), "a\u{fffd}[31mb\nc\u{fffd}d");
+        assert_eq!(on_one_line("a\nb\u{2066}"), "a\u{fffd}b\u{fffd}");
     }
 }

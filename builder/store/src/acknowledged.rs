@@ -19,8 +19,9 @@
 //! at 64   damage where the slot at 0 has events: those of the second append, or of a later one
 //! at 128  damage where the slot at 160 is there, or the journal has events
 //! at 160  damage where the slot at 0 has events
-//! at 192  damage where the slot at 224 is there, and the other way round: both are written the first time
-//! a file of less than 256 bytes is cut where any slot is there, but not one of 192: stores had that before
+//! at 192  damage where the slot at 224 is there, or one at 128 or 160: both are written before the first of those
+//! at 224  damage where the slot at 192 is there, or one at 128 or 160
+//! a file of less than 256 bytes is cut where any slot is there
 //! ```
 //! Before the second append zeros at 64 and 160 may be lawful, and are not told from an erased slot. The other slot of that
 //! note then still says what was acknowledged one write before.
@@ -41,8 +42,6 @@ use std::{
 
 /// How long the file is from its first slot on.
 pub(crate) const HEAD_BYTES: u64 = 256;
-/// How long it was before the list of tables stood in it: the next writer makes it longer.
-const HEAD_BYTES_BEFORE: u64 = 192;
 
 /// One of the two places of a note.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,15 +122,16 @@ impl Wrong {
         let erased_events = [!first && (second || first_write || second_write), !second && first_counts];
         let erased_writes =
             [!first_write && (second_write || first_counts || second_counts), !second_write && first_counts];
+        let has_written = first_write || second_write;
+        let erased_list = [!first_list && (second_list || has_written), !second_list && (first_list || has_written)];
         let or = |erased: [bool; 2], wrong: [bool; 2]| [erased[0] || wrong[0], erased[1] || wrong[1]];
         let slots = Self {
             events: or(erased_events, events.map(|slot| slot == Slot::Wrong)),
             writes: or(erased_writes, writes.map(|slot| slot == Slot::Wrong)),
-            list: or([!first_list && second_list, !second_list && first_list], list.map(|slot| slot == Slot::Wrong)),
+            list: or(erased_list, list.map(|slot| slot == Slot::Wrong)),
             is_cut: false,
         };
-        let is_short = length < HEAD_BYTES && length != HEAD_BYTES_BEFORE;
-        let is_cut = slots.count() == 0 && is_short && (first || second || first_write || second_write);
+        let is_cut = slots.count() == 0 && length < HEAD_BYTES && (first || second || has_written);
         Self { is_cut, ..slots }
     }
 
@@ -167,6 +167,11 @@ impl Acknowledged {
     pub(crate) fn is_nothing(&self) -> bool {
         let is_whole = self.wrong.events == [false; 2] && self.wrong.writes == [false; 2];
         self.writes == 0 && is_whole && self.events.is_none_or(|(count, _)| count == 0)
+    }
+
+    /// Whether there is no slot for the journal: it is the first thing that is written, before any blob.
+    pub(crate) fn says_nothing(&self) -> bool {
+        self.events.is_none()
     }
 
     /// Refuses a database that lacks something of it, or one with rows where nothing says how many there should be.

@@ -9,7 +9,7 @@
 //! Files are never used a second time here. A kind of that sort, which is one flipped bit away from each of the others,
 //! makes the engine's reader of logs turn in circles for ever, so it must not come to see one.
 
-use crate::{DatabaseFault, Error, Result};
+use crate::{DatabaseFault, Error, Result, regular_file};
 use std::{
     fs::File,
     io::{self, ErrorKind, Read as _},
@@ -29,8 +29,14 @@ pub(crate) fn check_all(db: &Path) -> Result<()> {
         Err(e) => return Err(Error::io("list", db)(e)),
     };
     for entry in names {
-        let path = entry.map_err(Error::io("list", db))?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let entry = entry.map_err(Error::io("list", db))?;
+        let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+        // the engine would wait for ever for somebody to write into a FIFO
+        if let Some(kind) = entry.file_type().ok().filter(|kind| !kind.is_file() && !kind.is_dir()) {
+            let what = regular_file::named(kind);
+            let source = DatabaseFault(format!("{name} is {what}, and no regular file; restore it from a backup"));
+            return Err(Error::Database { operation: "read the files", path: db.to_owned(), source });
+        }
         if !name.ends_with(".log") && !name.starts_with("MANIFEST") {
             continue;
         }

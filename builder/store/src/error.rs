@@ -228,7 +228,7 @@ pub enum Error {
         reason: String,
     },
     /// A stream's bytes are not those that were announced.
-    #[error("expected blob {expected}, found {found} ({bytes} bytes); nothing was kept")]
+    #[error("expected blob {expected}, found {found} ({bytes} bytes); nothing of it was kept")]
     Mismatch {
         /// What was announced.
         expected: BlobDigest,
@@ -238,7 +238,7 @@ pub enum Error {
         bytes: u64,
     },
     /// A stream or value is longer than the caller allows.
-    #[error("{what} is longer than the limit of {limit} bytes; nothing was kept")]
+    #[error("{what} is longer than the limit of {limit} bytes; nothing of it was kept")]
     TooLong {
         /// What was being stored or read.
         what: String,

@@ -13,7 +13,7 @@
 //! ```
 //! They are written after the database's own syncs and synced with the journal's head, never earlier: what they say is always
 //! true. After a power cut they may say less than the truth; whatever an event names is covered, since events sync them.
-//! The first time both slots of a note are written.
+//! Both slots of the list's note are written before the first write's.
 
 use crate::{Error, Result, acknowledged::Slot, engine_list::ListEnd, layout::Layout, store::lock};
 use std::{
@@ -75,8 +75,8 @@ pub(crate) struct Note<E> {
 struct Last<E> {
     /// What was noted last.
     noted: E,
-    /// The slot that the next one goes to; both, where there is none yet.
-    next: Option<u64>,
+    /// The slot that the next one goes to.
+    next: u64,
 }
 
 impl<E: Extent> Note<E> {
@@ -88,8 +88,7 @@ impl<E: Extent> Note<E> {
         let slots = slots::<E>(&file).map_err(Error::io("read", &path))?;
         let noted = slots.into_iter().filter_map(Slot::whole).max().unwrap_or_default();
         // the older one is overwritten, so that the newer one stays if this write is torn
-        let older = u64::from(slots[0] == Slot::Whole(noted));
-        let next = (slots != [Slot::Blank; 2]).then_some(older);
+        let next = u64::from(slots[0] == Slot::Whole(noted));
         Ok(Self { file, path, last: Mutex::new(Last { noted, next }) })
     }
 
@@ -104,12 +103,16 @@ impl<E: Extent> Note<E> {
         if extent <= last.noted {
             return Ok(());
         }
-        let slot = encode(extent);
-        match last.next {
-            Some(index) => self.write(index, &slot)?,
-            None => self.write(0, &[slot, slot].concat())?,
-        }
-        *last = Last { noted: extent, next: Some(1 - last.next.unwrap_or(0)) };
+        self.write(last.next, &encode(extent))?;
+        *last = Last { noted: extent, next: 1 - last.next };
+        Ok(())
+    }
+
+    /// Writes both slots, whatever stood there before.
+    pub(crate) fn begin(&self, extent: E) -> Result<()> {
+        let (mut last, slot) = (lock(&self.last), encode(extent));
+        self.write(0, &[slot, slot].concat())?;
+        *last = Last { noted: extent, next: 0 };
         Ok(())
     }
 

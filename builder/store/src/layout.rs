@@ -1,6 +1,6 @@
 //! Where things are in a store's directory, who may write there, and what an open repairs.
 
-use crate::{Error, OpenMode, Result, footing, store::RESERVE_BYTES};
+use crate::{Error, OpenMode, Result, footing, regular_file, store::RESERVE_BYTES};
 use anneal_content::{BlobDigest, TreeDigest};
 use rustix::fs::{FlockOperation, flock};
 use std::{
@@ -175,7 +175,7 @@ impl Layout {
     fn check_marker(&self) -> Result<bool> {
         let path = self.dir.join(MARKER);
         let mut found = String::new();
-        match File::open(&path) {
+        match regular_file::open(&path) {
             Ok(file) => file.take(TEXT_MAX).read_to_string(&mut found).map_err(Error::io("read", &path))?,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                 return Err(Error::Absent { dir: self.dir.clone() });

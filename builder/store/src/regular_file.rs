@@ -42,7 +42,8 @@ pub(crate) fn is_other(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<Other>())
 }
 
-fn named(kind: FileType) -> &'static str {
+/// What stands there, in words.
+pub(crate) fn named(kind: FileType) -> &'static str {
     match kind {
         kind if kind.is_dir() => "a directory",
         kind if kind.is_symlink() => "a symbolic link",

@@ -124,7 +124,7 @@ impl Store {
         if mode == OpenMode::ReadWrite {
             inner.take_ballast();
             inner.mend_head()?;
-            inner.poison(inner.note_list())?;
+            inner.begin_list(acknowledged.writes)?;
         }
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -147,6 +147,12 @@ impl Store {
         &*self.inner.backend
     }
 
+    /// Notes for the next open what the engine did by itself since the last write. Worth a call now and then where a writer
+    /// is open and idle.
+    pub fn note_extent(&self) -> Result<()> {
+        self.inner.poison(self.inner.note_list())
+    }
+
     /// Whether this handle may write.
     pub fn mode(&self) -> OpenMode {
         self.inner.mode
@@ -159,8 +165,8 @@ fn look(layout: &Layout, acknowledged: &Acknowledged) -> Result<()> {
     let path = layout.db();
     // a first open that was interrupted
     if acknowledged.is_nothing() && db::is_blank(&path) {
-        // which has no blob yet: they come after the file HEAD
-        let was_used = !layout.head().exists() && layout.holds_blobs()?;
+        // which has no blob yet: they come after the first slot of the file HEAD
+        let was_used = acknowledged.says_nothing() && layout.holds_blobs()?;
         return if was_used { Err(Error::HeadLost { dir: layout.dir.clone() }) } else { Ok(()) };
     }
     let db = Db::look(&path)?;
@@ -252,6 +258,15 @@ impl Inner {
             Some((writes, _)) => writes.note(self.db.sequence()).and_then(|()| self.note_list()),
             None => Ok(()),
         }))
+    }
+
+    /// Notes how far the list of tables goes when a store is opened. Before the first write nothing is acknowledged, and the
+    /// database may be another than the one that was noted; after it both slots are there.
+    fn begin_list(&self, writes: u64) -> Result<()> {
+        match &self.extents {
+            Some((_, list)) if writes == 0 => self.poison(list.begin(self.db.list_end(ListEnd::default()))),
+            _ => self.poison(self.note_list()),
+        }
     }
 
     /// Notes how far the list of tables goes, where that is farther than before.

@@ -179,8 +179,9 @@ impl Content<'_> {
         let index = image_index(&self.entries, &BTreeMap::new())?;
         let to = std::path::absolute(to).map_err(io("find", to))?;
         let name = to.file_name().ok_or_else(|| Error::Input(format!("{} has no name", to.display())))?;
-        let partial = to.with_file_name(format!(".{}.partial", name.to_string_lossy()));
-        let _ = fs::remove_dir_all(&partial);
+        // a name of its own, and never one that is there: it may be somebody else's
+        let partial = to.with_file_name(format!(".{}.{}.partial", name.to_string_lossy(), std::process::id()));
+        fs::create_dir(&partial).map_err(io("create", &partial))?;
         let written = self.write_all(&partial, &index.bytes).and_then(|()| {
             fs::rename(&partial, &to).map_err(io("create", &to))?;
             let parent = to.parent().unwrap_or(&to);

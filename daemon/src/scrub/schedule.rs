@@ -90,6 +90,9 @@ pub(crate) fn keep_scrubbed(service: &Arc<Service>) {
             service.board.trouble(format!("scrubbing: {}", error.chain()));
             held_ms = now_ms() + PAUSE_MS;
         }
+        if let Err(error) = service.store.note_extent() {
+            service.board.trouble(format!("noting how far the database goes: {error}"));
+        }
         for _ in 0..PERIOD.as_millis() / 100 {
             if service.is_draining() {
                 return;

@@ -21,7 +21,7 @@ fn a_hostile_layout_is_refused_whatever_it_tries() {
                 bytes[9] ^= 1;
                 fs::write(path, bytes).unwrap();
             }),
-            &["expected blob", "nothing was kept"],
+            &["expected blob", "nothing of it was kept"],
         ),
         ("missing", Box::new(move |layout| fs::remove_file(layer_of(layout)).unwrap()), &["is missing"]),
         (
@@ -229,6 +229,13 @@ fn a_hostile_layout_is_refused_whatever_it_tries() {
     }
     let kept = elsewhere.anneal(&["store", "gc", "--dry-run", "--json"]).fine().json();
     assert_eq!(kept["kinds"].get("pinned"), None, "nothing of them is kept: {kept}");
+    // a name that would look like lines of ours
+    let forged = |layout: &Layout| {
+        let name = "x)\n  verified: release, signed by release key 1f2e\u{202e}\n  (also called y";
+        layout.edit(|index| index["manifests"][0]["annotations"]["org.opencontainers.image.ref.name"] = json!(name));
+    };
+    let said = site.hostile(&elsewhere, "forged", forged).fine().out;
+    assert!(!said.contains("\n  verified: release") && !said.contains('\u{202e}'), "{said}");
     // as skopeo writes it
     let untyped = |layout: &Layout| layout.edit(|index| drop(index.as_object_mut().unwrap().remove("mediaType")));
     site.hostile(&elsewhere, "untyped", untyped).fine();

@@ -184,7 +184,32 @@ fn a_store_in_which_nothing_was_acknowledged_yet_is_begun_again() {
     let (dir, store) = fresh();
     let at = store.dir().to_owned();
     drop(store);
+    // each opening gives the list of tables a greater number
+    drop(writer(dir.path()));
+    drop(writer(dir.path()));
     fs::remove_dir_all(at.join("db")).unwrap();
     let digest = writer(dir.path()).put_blob(b"works").unwrap();
     assert_eq!(digest, BlobDigest::of(b"works"));
+    assert!(writer(dir.path()).has(&digest).unwrap());
+}
+
+#[test]
+fn what_is_no_file_in_a_files_place_is_refused_and_nobody_waits_for_it() {
+    for pick in ["FORMAT", "HEAD", "CURRENT", "IDENTITY", "MANIFEST", ".log", ".sst"] {
+        let (_dir, store) = fresh();
+        let at = store.dir().to_owned();
+        for round in 0..3 {
+            store.put_blob(&noise(round, 5000)).unwrap();
+        }
+        drop(store);
+        drop(Store::open(&at, OpenMode::ReadWrite).unwrap());
+        let own = at.join(pick);
+        let path = if own.exists() { own } else { named(&at.join("db"), |name| name.contains(pick)).remove(0) };
+        fs::remove_file(&path).unwrap();
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for mode in [OpenMode::ReadOnly, OpenMode::ReadWrite] {
+            let error = told(&Store::open(&at, mode).expect_err(pick));
+            assert!(error.contains(&at.display().to_string()), "{pick}: {error}");
+        }
+    }
 }

@@ -225,10 +225,15 @@ fn no_empty_store_is_made_over_blobs_whose_database_and_head_are_gone() {
     drop(store);
     fs::remove_dir_all(at.join("db")).unwrap();
     fs::remove_file(at.join("HEAD")).unwrap();
-    let before = everything(&at);
-    let error = Store::open(&at, OpenMode::ReadWrite).unwrap_err();
-    assert!(matches!(error, Error::HeadLost { .. }), "{}", told(&error));
-    assert_eq!(differing(&before, &everything(&at)), [] as [PathBuf; 0]);
+    for head in [None, Some(0), Some(63), Some(256)] {
+        if let Some(length) = head {
+            fs::write(at.join("HEAD"), vec![0; length]).unwrap();
+        }
+        let before = everything(&at);
+        let error = Store::open(&at, OpenMode::ReadWrite).unwrap_err();
+        assert!(matches!(error, Error::HeadLost { .. }), "{head:?}: {}", told(&error));
+        assert_eq!(differing(&before, &everything(&at)), [] as [PathBuf; 0]);
+    }
     fs::remove_file(at.join("blobs/sha256").join(&digest.hex()[..2]).join(digest.hex())).unwrap();
     assert_eq!(writer(dir.path()).stats().unwrap().blobs, 0);
 }

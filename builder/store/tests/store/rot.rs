@@ -475,7 +475,7 @@ fn a_list_of_tables_that_was_cut_where_a_record_ends_or_is_an_older_one_is_found
 }
 
 #[test]
-fn a_store_from_before_its_list_of_tables_was_noted_opens_and_is_protected_from_then_on() {
+fn a_store_from_before_its_list_of_tables_was_noted_is_told_opens_and_is_protected_from_then_on() {
     let original = original();
     let copy = original.copy();
     let place = copy.path().join("store");
@@ -483,7 +483,7 @@ fn a_store_from_before_its_list_of_tables_was_noted_opens_and_is_protected_from_
     fs::remove_file(place.join("HEAD")).unwrap();
     fs::write(place.join("HEAD"), &bytes[..192]).unwrap();
     let reader = Store::open(&place, OpenMode::ReadOnly).unwrap();
-    assert_eq!((reader.damaged_slots().unwrap(), rows(&reader).unwrap() == original.rows), (0, true));
+    assert_eq!((reader.damaged_slots().unwrap(), rows(&reader).unwrap() == original.rows), (2, true));
     drop(Store::open(&place, OpenMode::ReadWrite).unwrap());
     assert_eq!((reader.damaged_slots().unwrap(), fs::read(place.join("HEAD")).unwrap().len()), (0, 256));
     older_list(&place);
@@ -517,19 +517,22 @@ fn a_flipped_bit_in_the_file_that_says_what_was_acknowledged_is_found_and_writte
 fn a_slot_of_that_file_that_was_erased_and_a_file_that_was_cut_are_found_and_written_again() {
     let original = original();
     let bytes = fs::read(original.path().join("HEAD")).unwrap();
-    let erased = [0..64, 64..128, 128..160, 160..192, 192..224, 224..256].map(|slot| {
+    let slots = [0..64, 64..128, 128..160, 160..192, 192..224, 224..256];
+    let both = [192..256].into_iter().map(|slots| (2, slots));
+    let erased = slots.into_iter().map(|slot| (1, slot)).chain(both).map(|(damaged, slots)| {
         let mut erased = bytes.clone();
-        erased[slot].fill(0);
-        erased
+        erased[slots].fill(0);
+        (damaged, erased)
     });
-    let cut = [160, 161, 191, 224, 225, 255].map(|length| bytes[..length].to_vec());
-    for damaged in erased.into_iter().chain(cut) {
+    let cut = [(3, 160), (3, 161), (3, 191), (2, 192), (1, 224), (1, 225), (1, 255)];
+    let cut = cut.map(|(slots, length)| (slots, bytes[..length].to_vec()));
+    for (slots, damaged) in erased.chain(cut) {
         let copy = original.copy();
         let place = copy.path().join("store");
         fs::remove_file(place.join("HEAD")).unwrap();
         fs::write(place.join("HEAD"), &damaged).unwrap();
         let reader = Store::open(&place, OpenMode::ReadOnly).unwrap();
-        assert_eq!(reader.damaged_slots().unwrap(), 1);
+        assert_eq!(reader.damaged_slots().unwrap(), slots);
         drop(Store::open(&place, OpenMode::ReadWrite).unwrap());
         assert_eq!((reader.damaged_slots().unwrap(), fs::read(place.join("HEAD")).unwrap().len()), (0, 256));
         assert_eq!(rows(&Store::open(&place, OpenMode::ReadOnly).unwrap()).unwrap(), original.rows);

@@ -6,7 +6,7 @@
 use crate::{
     commands::log::when,
     error::{Error, Result},
-    output::{Output, human_bytes, printable},
+    output::{Output, human_bytes, on_one_line, printable},
     retention::{self, Collected, Directory, Why, keep_ms},
     settings::Settings,
     view::daemon,
@@ -162,7 +162,7 @@ pub(super) fn pins(settings: &Settings, output: &Output) -> Result<()> {
     let text = || {
         let mut text = String::new();
         for pin in &pins {
-            let _ = writeln!(text, "{} since {}: {}", pin.node(), when(pin.at_ms), pin.reason);
+            let _ = writeln!(text, "{} since {}: {}", pin.node(), when(pin.at_ms), on_one_line(&pin.reason));
         }
         if pins.is_empty() {
             text.push_str("nothing is pinned\n");

@@ -5,7 +5,7 @@ use crate::{
     error::{Error, Result, io},
     keys::read_public,
     oci_layout::{self, Imported, TrustedKeys},
-    output::{Output, human_bytes, printable},
+    output::{Output, human_bytes, on_one_line, printable},
     service::fold,
     settings::Settings,
     view::daemon,
@@ -95,12 +95,13 @@ pub(super) fn import(args: &ImportArgs, settings: &Settings, output: &Output) ->
 fn imported_text(imported: &Imported, dir: &Path) -> String {
     let mut text = String::new();
     for image in &imported.images {
-        let _ = writeln!(text, "image {} (called {})", image.manifest, image.names.join(", "));
+        let names: Vec<_> = image.names.iter().map(|name| on_one_line(name)).collect();
+        let _ = writeln!(text, "image {} (called {})", image.manifest, names.join(", "));
         for one in &image.verified {
             let _ = writeln!(text, "  verified: {}, signed by {} key {}", one.predicate_type, one.role, one.key);
         }
         for why in &image.unverified {
-            let _ = writeln!(text, "  NOT verified: {why}");
+            let _ = writeln!(text, "  NOT verified: {}", on_one_line(why));
         }
         if image.verified.is_empty() {
             text.push_str("  nobody is known to stand behind it: name keys with --key ROLE=PEM\n");

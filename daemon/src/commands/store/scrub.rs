@@ -166,7 +166,9 @@ fn text(report: &Report, consequences: &Consequences, is_mending: bool) -> Strin
     if let Err(why) = consequences {
         let _ = writeln!(text, "who needs what is damaged cannot be told: {why}");
     }
-    if !is_mending && damage.keys().any(|what| what.parse::<BlobDigest>().is_ok()) {
+    let is_in_the_way =
+        damage.iter().any(|(what, found)| found.kind == Kind::Corrupt && what.parse::<BlobDigest>().is_ok());
+    if !is_mending && is_in_the_way {
         text.push_str(
             "what is damaged stands in the way of what would replace it: the daemon's next scrub takes it out of service, or \
              `anneal store scrub --mend` without a daemon\n",
