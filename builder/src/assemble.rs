@@ -14,8 +14,10 @@ use anneal_oci::{
 };
 use anneal_plan::Derived;
 use anneal_recipe::{Catalog, ImageRecipe, PackageRecipe};
+use anneal_store::Store;
 use serde::Serialize;
 use std::{
+    cell::OnceCell,
     collections::{BTreeMap, BTreeSet},
     num::NonZeroUsize,
 };
@@ -55,10 +57,10 @@ pub(crate) const PACKED: &str = "packed";
 const ROOT_SHELL: &str = "/sbin/nologin";
 
 #[derive(Serialize)]
-struct LayerKey<'a> {
-    trees: &'a [TreeDigest],
+struct LayerKey {
+    trees: Vec<TreeDigest>,
     own: BTreeMap<String, String>,
-    writer: &'a str,
+    writer: &'static str,
     compression: Compression,
     epoch_secs: u64,
 }
@@ -80,15 +82,19 @@ impl Builder {
             let (id, tree) = runtime_output(derived, package, built)?;
             let package_recipe = catalog.package(package)?;
             packages.insert(package.clone(), (package_recipe.version().clone(), id, tree));
-            parts.push(Part { recipe: package_recipe, tree, entries: list(&tree, &self.store)? });
+            let mut part = Part { recipe: package_recipe, tree, entries: OnceCell::new(), packed: None };
+            part.packed = self.remembered(&part.layer_key(recipe))?;
+            parts.push(part);
         }
         let epoch_secs = parts.iter().map(Part::epoch).max().unwrap_or_default();
         let mut layers = Vec::new();
-        let sizes: Vec<_> =
-            parts.iter().filter(|p| !p.entries.is_empty()).map(|p| (p.recipe.name.clone(), p.bytes())).collect();
-        for names in group(&sizes, usize::from(recipe.layer_budget)) {
+        for names in self.groups(&parts, usize::from(recipe.layer_budget))? {
             let members: Vec<&Part<'_>> = parts.iter().filter(|part| names.contains(&part.recipe.name)).collect();
-            layers.push(ImageLayer { packed: self.package_layer(recipe, &members)?, packages: names });
+            let packed = match members.as_slice() {
+                [Part { packed: Some(packed), .. }] => packed.clone(),
+                members => self.package_layer(recipe, members)?,
+            };
+            layers.push(ImageLayer { packed, packages: names });
         }
         if let Some(packed) = self.metadata_layer(recipe, epoch_secs)? {
             layers.push(ImageLayer { packed, packages: Vec::new() });
@@ -96,20 +102,30 @@ impl Builder {
         self.documents(recipe, need.key, layers, packages, &parts, epoch_secs)
     }
 
-    fn package_layer(&self, recipe: &ImageRecipe, members: &[&Part<'_>]) -> Result<PackedLayer> {
-        let trees: Vec<_> = members.iter().map(|part| part.tree).collect();
-        let epoch_secs = members.iter().map(|part| part.epoch()).max().unwrap_or_default();
-        let mut entries: Vec<LayerEntry> = Vec::new();
-        for entry in members.iter().flat_map(|part| &part.entries) {
-            let (path, kind, mode) = (entry.path.clone(), entry.kind.clone(), entry.mode);
-            entries.push(LayerEntry { path, kind, mode, uid: 0, gid: 0 });
+    /// The packages that share a layer. Sizes are only looked at where there are more packages than layers.
+    fn groups(&self, parts: &[Part<'_>], budget: usize) -> Result<Vec<Vec<PackageName>>> {
+        let mut there = Vec::new();
+        for part in parts {
+            if part.packed.is_some() || !part.entries(&self.store)?.is_empty() {
+                there.push(part);
+            }
         }
-        let compression = compression(recipe);
-        let own = BTreeMap::new();
-        self.packed(
-            &LayerKey { trees: &trees, own, writer: anneal_oci::LAYER_WRITER, compression, epoch_secs },
-            &entries,
-        )
+        if there.len() <= budget {
+            return Ok(there.iter().map(|part| vec![part.recipe.name.clone()]).collect());
+        }
+        let sized = |part: &&Part<'_>| Ok((part.recipe.name.clone(), part.bytes(&self.store)?));
+        Ok(group(&there.iter().map(sized).collect::<Result<Vec<_>>>()?, budget))
+    }
+
+    fn package_layer(&self, recipe: &ImageRecipe, members: &[&Part<'_>]) -> Result<PackedLayer> {
+        let mut entries: Vec<LayerEntry> = Vec::new();
+        for part in members {
+            for entry in part.entries(&self.store)? {
+                let (path, kind, mode) = (entry.path.clone(), entry.kind.clone(), entry.mode);
+                entries.push(LayerEntry { path, kind, mode, uid: 0, gid: 0 });
+            }
+        }
+        self.packed(&layer_key(recipe, members.iter().map(|part| (part.tree, part.epoch()))), &entries)
     }
 
     fn metadata_layer(&self, recipe: &ImageRecipe, epoch_secs: u64) -> Result<Option<PackedLayer>> {
@@ -119,17 +135,19 @@ impl Builder {
         }
         let shown = |e: &LayerEntry| (e.path.to_string(), format!("{:?} {:o} {}:{}", e.kind, e.mode, e.uid, e.gid));
         let own = entries.iter().map(shown).collect();
-        let compression = compression(recipe);
-        let key = LayerKey { trees: &[], own, writer: anneal_oci::LAYER_WRITER, compression, epoch_secs };
+        let key = LayerKey { own, epoch_secs, ..layer_key(recipe, []) };
         self.packed(&key, &entries).map(Some)
     }
 
-    fn packed(&self, key: &LayerKey<'_>, entries: &[LayerEntry]) -> Result<PackedLayer> {
-        let record = blob_digest_of(key)?.to_string();
-        if let Some(bytes) = self.store.record(PACKED, &record)?
-            && let Ok(packed) = serde_json::from_slice::<PackedLayer>(&bytes)
-            && self.store.has(&packed.digest)?
-        {
+    /// What is known of a layer that was packed before, if it is still there.
+    fn remembered(&self, key: &LayerKey) -> Result<Option<PackedLayer>> {
+        let Some(bytes) = self.store.record(PACKED, &blob_digest_of(key)?.to_string())? else { return Ok(None) };
+        let Ok(packed) = serde_json::from_slice::<PackedLayer>(&bytes) else { return Ok(None) };
+        Ok(self.store.has(&packed.digest)?.then_some(packed))
+    }
+
+    fn packed(&self, key: &LayerKey, entries: &[LayerEntry]) -> Result<PackedLayer> {
+        if let Some(packed) = self.remembered(key)? {
             return Ok(packed);
         }
         let threads = NonZeroUsize::new(self.config.threads).unwrap_or(NonZeroUsize::MIN);
@@ -137,6 +155,7 @@ impl Builder {
         let mut writer = self.store.writer()?;
         let packed = pack_layer(entries, &self.store, &packing, &mut writer)?;
         writer.commit_as(&packed.digest)?;
+        let record = blob_digest_of(key)?.to_string();
         self.store.put_record(PACKED, &record, &serde_json::to_vec(&packed).unwrap_or_default())?;
         Ok(packed)
     }
@@ -215,18 +234,38 @@ impl Builder {
     }
 }
 
+/// The key of a layer of these trees, each with the time of its release.
+fn layer_key(image: &ImageRecipe, trees: impl IntoIterator<Item = (TreeDigest, u64)>) -> LayerKey {
+    let (trees, times): (Vec<_>, Vec<_>) = trees.into_iter().unzip();
+    let (compression, epoch_secs) = (compression(image), times.into_iter().max().unwrap_or_default());
+    LayerKey { trees, own: BTreeMap::new(), writer: anneal_oci::LAYER_WRITER, compression, epoch_secs }
+}
+
 struct Part<'a> {
     recipe: &'a PackageRecipe,
     tree: TreeDigest,
-    entries: Vec<Entry>,
+    /// Listed when somebody asks.
+    entries: OnceCell<Vec<Entry>>,
+    /// Its layer, if it has one to itself that was packed before.
+    packed: Option<PackedLayer>,
 }
 
 impl Part<'_> {
+    fn layer_key(&self, image: &ImageRecipe) -> LayerKey {
+        layer_key(image, [(self.tree, self.epoch())])
+    }
     fn epoch(&self) -> u64 {
         self.recipe.selected().date.epoch_secs()
     }
-    fn bytes(&self) -> u64 {
-        self.entries.iter().map(|e| if let EntryKind::File { size, .. } = e.kind { size } else { 0 }).sum()
+    fn entries(&self, store: &Store) -> Result<&[Entry]> {
+        if self.entries.get().is_none() {
+            let _ = self.entries.set(list(&self.tree, store)?);
+        }
+        Ok(self.entries.get().map(Vec::as_slice).unwrap_or_default())
+    }
+    fn bytes(&self, store: &Store) -> Result<u64> {
+        let size = |entry: &Entry| if let EntryKind::File { size, .. } = entry.kind { size } else { 0 };
+        Ok(self.entries(store)?.iter().map(size).sum())
     }
 }
 
