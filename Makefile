@@ -23,7 +23,7 @@ help:
 	@echo "make check     format, lints, the rules of the house: before a commit"
 	@echo "make interop   only the tests against tools that are not ours (skopeo, podman, openssl, ...)"
 	@echo "make crash     the daemon killed at random moments, 1,000 times under load, in at most an hour"
-	@echo "make catalogue every package and image from nothing, twice, held against golden/; then every newest release"
+	@echo "make catalogue every package and image from nothing, twice, held against golden/; every newest release; ten advisories"
 	@echo "make bench     measurements;  make fuzz: hostile input;  make full: check, all of test, and crash"
 	@echo "make clean     remove what was compiled of ours; RocksDB and other crates stay"
 	@echo "NO_INSTALL=1 make demo (or test) lists what is missing and stops. STATE=DIR make demo uses that directory."
@@ -56,7 +56,7 @@ crash: install-test
 	@MAKE="$(MAKE)" tests/run-phases crash
 
 catalogue: install-test
-	@echo "Building the whole catalogue from nothing, twice, and every newest release. This takes about three hours on 2 cores."
+	@echo "Building the whole catalogue from nothing, twice, every newest release, and the answers to ten advisories. This takes more than three hours on 2 cores."
 	@MAKE="$(MAKE)" tests/run-phases catalogue
 
 check: install-build

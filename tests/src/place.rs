@@ -147,6 +147,15 @@ impl Place {
         serde_json::from_slice::<serde_json::Value>(&payload).unwrap()["predicate"].clone()
     }
 
+    /// Waits until the daemon has nothing left to do: no build is waited for, and no proof is due.
+    #[track_caller]
+    pub fn until_it_rests(&self, patience: Duration) {
+        wait_for("the daemon to rest", patience, || {
+            let overview = ask_socket(self, "GET", "/v1/overview", "application/json", b"").ok()?.json();
+            overview["tasks"].as_array()?.is_empty().then_some(())
+        });
+    }
+
     /// Drops a record into the feed directory, all at once.
     pub fn feed(&self, name: &str, record: &[u8]) {
         let (partial, whole) = (self.state.join("partial"), self.state.join("feed").join(name));

@@ -7,6 +7,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "all of this is a test")]
 #![allow(clippy::print_stderr, reason = "what was measured is for whoever runs it")]
 
+#[path = "catalogue/advisories.rs"]
+mod advisories;
+
 use anneal_content::ImageName;
 use anneal_recipe::{Catalog, Needs};
 use anneal_tests::{
@@ -39,10 +42,15 @@ fn with_every_package(dir: &Path) -> Catalog {
     let named = catalog.images().values().flat_map(|image| &image.packages);
     let shipped: BTreeSet<_> = catalog.closure(named, Needs::Runtime).unwrap().into_iter().collect();
     for name in catalog.packages().keys().filter(|name| !shipped.contains(*name)) {
-        let text = format!("name = \"{IMAGE_OF_ONE}{name}\"\nsummary = \"{name} alone\"\npackages = [\"{name}\"]\n");
-        fs::write(dir.join(format!("images/one-{name}.toml")), text).unwrap();
+        write_image_of_one(dir, name.as_str());
     }
     read(dir)
+}
+
+/// An image of one package.
+fn write_image_of_one(dir: &Path, name: &str) {
+    let text = format!("name = \"{IMAGE_OF_ONE}{name}\"\nsummary = \"{name} alone\"\npackages = [\"{name}\"]\n");
+    fs::write(dir.join(format!("images/one-{name}.toml")), text).unwrap();
 }
 
 /// How the image of a package that is in no other is called.

@@ -12,6 +12,7 @@ use serde_json::Value;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(600);
+const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
 
 /// The events of a kind about a package since this many.
 fn about(place: &Place, since: usize, kind: &str, package: &str) -> Vec<Value> {
@@ -27,15 +28,6 @@ fn was_built(place: &Place, since: usize, package: &str) -> bool {
     steps.iter().any(|step| step["cached"] == false)
 }
 
-/// Waits until no proof is due and no package's build is waited for.
-#[track_caller]
-fn until_it_rests(place: &Place) {
-    wait_for("the daemon to rest", PATIENCE, || {
-        let overview = ask_socket(place, "GET", "/v1/overview", "application/json", b"").ok()?.json();
-        overview["tasks"].as_array()?.is_empty().then_some(())
-    });
-}
-
 fn candidates(place: &Place, image: &str) -> Vec<Value> {
     let mut all = place.candidates();
     all.retain(|candidate| candidate["image"] == image);
@@ -46,11 +38,6 @@ fn candidates(place: &Place, image: &str) -> Vec<Value> {
 /// The line of a text about a package.
 fn line<'t>(text: &'t str, package: &str) -> &'t str {
     text.lines().find(|line| line.contains(&format!(" {package} "))).unwrap_or_else(|| panic!("{package}: {text}"))
-}
-
-/// What the provenance of a manifest says.
-fn provenance(place: &Place, manifest: &str) -> Value {
-    place.predicate(manifest, "https://slsa.dev/provenance/v1")
 }
 
 #[test]
@@ -68,7 +55,7 @@ fn an_advisory_that_a_patch_answers_keeps_what_only_links_and_catches_what_reads
     // Before anything is proved: what is kept is on record, and a human sees it.
     let shown = place.anneal(&["candidate", "show", &format!("c{}", candidates(place, "linked")[1]["id"])]).fine();
     assert!(line(&shown.out, "kept").contains("linked 1.0: interface equal of zlib; "), "{}", shown.out);
-    until_it_rests(place);
+    place.until_it_rests(PATIENCE);
 
     assert!(was_built(place, since, "zlib"));
     assert!(was_built(place, since, "archived"), "a static archive is seen whole");
@@ -88,7 +75,7 @@ fn an_advisory_that_a_patch_answers_keeps_what_only_links_and_catches_what_reads
     assert_ne!(before["manifest"], after["manifest"]);
 
     // What was kept says what it was really built with.
-    let told = provenance(place, after["manifest"].as_str().unwrap());
+    let told = place.predicate(after["manifest"].as_str().unwrap(), PROVENANCE);
     let named = told["buildDefinition"]["internalParameters"]["kept"][0].clone();
     assert_eq!((&named["package"], &named["version"]), (&"linked".into(), &"1.0".into()), "{told}");
     let tree = &kept[0]["linked"]["zlib"]["built_with"]["out"];
@@ -136,13 +123,13 @@ fn an_advisory_that_a_patch_answers_keeps_what_only_links_and_catches_what_reads
     linking.patch_again();
     let daemon = place.daemon();
     place.anneal(&["build", "--quiet"]).fine();
-    until_it_rests(place);
+    place.until_it_rests(PATIENCE);
     assert!(was_built(place, since, "reader") && !was_built(place, since, "linked"));
     assert!(about(place, since, "package-kept", "reader").is_empty());
     assert_eq!(about(place, since, "kept-proved", "linked").len(), 1);
     // What the withdrawal changed is in the evidence: the image can be built again from that alone.
     let newest = candidates(place, "reader").pop().unwrap();
-    let told = provenance(place, newest["manifest"].as_str().unwrap());
+    let told = place.predicate(newest["manifest"].as_str().unwrap(), PROVENANCE);
     assert_eq!(told["buildDefinition"]["internalParameters"]["cutOffWithdrawn"], serde_json::json!(["reader"]));
     daemon.stop();
 }
@@ -185,7 +172,7 @@ fn a_daemon_that_is_killed_while_it_proves_goes_on_where_it_was() {
     assert_eq!(count(&["package-kept"]), 2);
     assert!(count(&["kept-proved", "cut-off-withdrawn"]) < 2, "it was killed before every answer was there");
     let daemon = place.daemon();
-    until_it_rests(place);
+    place.until_it_rests(PATIENCE);
     assert_eq!(about(place, since, "kept-proved", "linked").len(), 1);
     assert_eq!(about(place, since, "cut-off-withdrawn", "reader").len(), 1);
     assert_eq!(about(place, since, "package-kept", "linked").len(), 1, "a fact is written down once");

@@ -6,7 +6,7 @@
 #[path = "swap/pairs.rs"]
 mod pairs;
 
-use anneal_tests::{Facts, Notes, Place, ask_socket, broken_promises, scratch, wait_for};
+use anneal_tests::{Facts, Notes, Place, broken_promises, scratch, wait_for};
 use pairs::{ADVISORY, PAIRS};
 use serde_json::Value;
 use std::time::Duration;
@@ -40,14 +40,6 @@ fn candidates(place: &Place, image: &str) -> Vec<Value> {
     all
 }
 
-#[track_caller]
-fn until_it_rests(place: &Place) {
-    wait_for("the daemon to rest", PATIENCE, || {
-        let overview = ask_socket(place, "GET", "/v1/overview", "application/json", b"").ok()?.json();
-        overview["tasks"].as_array()?.is_empty().then_some(())
-    });
-}
-
 /// What the certificate says of an image's program.
 fn fate(certificate: &Value, name: &str) -> Value {
     let images = certificate["images"].as_array().unwrap();
@@ -67,7 +59,7 @@ fn a_library_that_an_advisory_moves_ships_at_once_where_it_is_a_drop_in_and_rebu
     wait_for("the candidates", PATIENCE, || {
         PAIRS.iter().all(|pair| candidates(place, pair.name).len() >= 2).then_some(())
     });
-    until_it_rests(place);
+    place.until_it_rests(PATIENCE);
     let events = place.events().split_off(since);
     let certificate = place.anneal(&["case", "certificate", ADVISORY, "--json"]).fine().json();
     let text = place.anneal(&["case", "certificate", ADVISORY]).fine().out;
