@@ -518,7 +518,7 @@ fn a_slot_of_that_file_that_was_erased_and_a_file_that_was_cut_are_found_and_wri
     let original = original();
     let bytes = fs::read(original.path().join("HEAD")).unwrap();
     let slots = [0..64, 64..128, 128..160, 160..192, 192..224, 224..256];
-    let both = [192..256].into_iter().map(|slots| (2, slots));
+    let both = std::iter::once((2, 192..256));
     let erased = slots.into_iter().map(|slot| (1, slot)).chain(both).map(|(damaged, slots)| {
         let mut erased = bytes.clone();
         erased[slots].fill(0);
