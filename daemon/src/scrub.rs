@@ -24,7 +24,7 @@ pub(crate) use schedule::{Summary, keep_scrubbed, last};
 use crate::error::{Error, Result};
 use anneal_attest::Keyring;
 use anneal_content::BlobDigest;
-use anneal_store::{DAMAGE, Store};
+use anneal_store::{DAMAGE, FILE_GONE, Remade, Store};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -91,6 +91,16 @@ impl Report {
     /// Notes that something of the database cannot be read: once for each table, however much of it is asked for.
     pub(crate) fn found_unreadable(&mut self, table: &'static str, why: String) {
         self.found(tables::named(table), Kind::Corrupt, why);
+    }
+
+    /// Notes that the table of blobs was made again from their files, and what was lost.
+    pub(crate) fn remade(&mut self, remade: &Remade) {
+        let how = format!("it was made again from the files of {} blobs", remade.rows);
+        self.mended.insert(tables::named(tables::BLOBS), how);
+        for (digest, why) in &remade.lost {
+            let kind = if why == FILE_GONE { Kind::Missing } else { Kind::Corrupt };
+            self.found(digest.to_string(), kind, why.clone());
+        }
     }
 
     /// Notes what is wrong with something; what was found about it first stays.

@@ -9,7 +9,7 @@
 //! | `records` | kind, a NUL, key | the bytes |
 //!
 //! Kinds of records that the store itself writes: `damage` (how a blob was damaged), `pin` (what a human keeps, and why),
-//! `collected` (when a blob was collected that something names for ever).
+//! `collected` (when a blob was collected that something names for ever), `remaking` (which table is being made again).
 //!
 //! The engine checks a checksum with every block that it reads, of tables, of their list and of its log. Its log is replayed
 //! up to the first record that does not check (its mode "point in time"), and `extent.rs` knows whether that is far enough.
@@ -149,6 +149,38 @@ impl Db {
         engine_list::check(path)?;
         let inner = open_once(path, OpenMode::ReadOnly).map_err(|error| unopened(path, error))?;
         Ok(Self { inner, path: path.to_owned() })
+    }
+
+    /// Opens what there is of a database whose tables may be damaged or missing, to look at it or to [`Db::empty`] one.
+    /// The engine then takes its files as they are, and does no work of its own that would read them.
+    pub(crate) fn open_damaged(path: &Path, mode: OpenMode) -> Result<Self> {
+        require_head(path)?;
+        engine_log::check_all(path)?;
+        engine_list::check(path)?;
+        let mut options = options();
+        options.set_paranoid_checks(false);
+        let there = DB::list_cf(&options, path).map_err(|error| unopened(path, error))?;
+        let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
+        let families =
+            Table::ALL.into_iter().filter(|table| there.iter().any(|name| name == table.name())).map(|table| {
+                let mut options = table_options(table, &cache);
+                options.set_disable_auto_compactions(true);
+                ColumnFamilyDescriptor::new(table.name(), options)
+            });
+        let opened = match mode {
+            OpenMode::ReadWrite => DB::open_cf_descriptors(&options, path, families),
+            OpenMode::ReadOnly => DB::open_cf_descriptors_read_only(&options, path, families, false),
+        };
+        Ok(Self { inner: opened.map_err(|error| unopened(path, error))?, path: path.to_owned() })
+    }
+
+    /// Makes a table one without rows. What was in it is not read.
+    pub(crate) fn empty(&mut self, table: Table) -> Result<()> {
+        if self.inner.cf_handle(table.name()).is_some() {
+            self.inner.drop_cf(table.name()).map_err(|e| fault("drop a table", &self.path, e))?;
+        }
+        let options = table_options(table, &Cache::new_lru_cache(BLOCK_CACHE_BYTES));
+        self.inner.create_cf(table.name(), &options).map_err(|e| fault("make a table", &self.path, e))
     }
 
     fn family(&self, table: Table, operation: &'static str) -> Result<&rocksdb::ColumnFamily> {
@@ -298,13 +330,7 @@ pub(crate) fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
 fn open_once(path: &Path, mode: OpenMode) -> std::result::Result<DB, rocksdb::Error> {
     let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
     let families = || Table::ALL.map(|table| ColumnFamilyDescriptor::new(table.name(), table_options(table, &cache)));
-    let mut options = Options::default();
-    options.set_max_total_wal_size(WAL_BYTES_MAX);
-    options.set_keep_log_file_num(ENGINE_LOGS);
-    options.set_log_level(LogLevel::Warn);
-    options.set_stats_dump_period_sec(0);
-    options.set_paranoid_checks(true);
-    options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+    let mut options = options();
     match mode {
         OpenMode::ReadWrite => {
             options.create_if_missing(true);
@@ -313,6 +339,17 @@ fn open_once(path: &Path, mode: OpenMode) -> std::result::Result<DB, rocksdb::Er
         }
         OpenMode::ReadOnly => DB::open_cf_descriptors_read_only(&options, path, families(), false),
     }
+}
+
+fn options() -> Options {
+    let mut options = Options::default();
+    options.set_max_total_wal_size(WAL_BYTES_MAX);
+    options.set_keep_log_file_num(ENGINE_LOGS);
+    options.set_log_level(LogLevel::Warn);
+    options.set_stats_dump_period_sec(0);
+    options.set_paranoid_checks(true);
+    options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+    options
 }
 
 fn table_options(table: Table, cache: &Cache) -> Options {
@@ -369,4 +406,18 @@ fn unopened(path: &Path, error: rocksdb::Error) -> Error {
 
 fn fault(operation: &'static str, path: &Path, error: rocksdb::Error) -> Error {
     Error::Database { operation, path: path.to_owned(), source: DatabaseFault(error.into_string()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_about_the_store_lists_every_table_and_what_the_store_itself_records() {
+        let page = include_str!("../../../docs/store.md");
+        let kinds = ["damage", "pin", "collected", "remaking"];
+        for name in Table::ALL.map(Table::name).into_iter().chain(kinds) {
+            assert!(page.contains(&format!("\n| `{name}` |")), "{name}");
+        }
+    }
 }

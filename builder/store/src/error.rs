@@ -101,13 +101,25 @@ pub enum Error {
         lacks: &'static str,
     },
     /// The engine does not take its own files any more.
-    #[error("the database {} is damaged and cannot be opened; nothing was changed, restore it from a backup", path.display())]
+    #[error(
+        "the database {} is damaged and cannot be opened; nothing was changed, `anneal store scrub --mend` makes the table \
+         of blobs again where that alone is damaged, else restore it from a backup", path.display()
+    )]
     Unopened {
         /// The database's directory.
         path: PathBuf,
         /// The engine's own words.
         #[source]
         source: DatabaseFault,
+    },
+    /// The table of blobs was dropped to be made again from their files, and that did not come to its end.
+    #[error(
+        "the table of blobs of {} is being made again from their files, and that was interrupted; stop the daemon and run \
+         `anneal store scrub --mend`, which begins again", dir.display()
+    )]
+    HalfMade {
+        /// The store's directory.
+        dir: PathBuf,
     },
     /// There are rows, and nothing says any more how many were acknowledged.
     #[error(

@@ -102,7 +102,7 @@ impl Layout {
             layout.in_bucket = layout.check_marker()?;
             return Ok((layout, None));
         }
-        if !layout.dir.join(MARKER).exists() {
+        if !Self::is_store(dir) {
             require_room(dir)?;
         }
         create_dir(dir)?;
@@ -140,7 +140,7 @@ impl Layout {
 
     /// Whether the directory is empty, but for what an interrupted first open or a fresh file system leaves.
     fn is_new(&self) -> Result<bool> {
-        if self.dir.join(MARKER).exists() {
+        if Self::is_store(&self.dir) {
             return Ok(false);
         }
         for entry in fs::read_dir(&self.dir).map_err(Error::io("list", &self.dir))? {
@@ -169,6 +169,11 @@ impl Layout {
             return Err(Error::Locked { dir: self.dir.clone(), holder: holder.to_owned() });
         }
         Ok(file)
+    }
+
+    /// Whether a directory says that it is a store, of whatever version.
+    pub(crate) fn is_store(dir: &Path) -> bool {
+        dir.join(MARKER).exists()
     }
 
     /// Whether the blobs are in a bucket.

@@ -212,7 +212,7 @@ impl Inner {
 }
 
 /// The digest of a file and the row that belongs to it.
-fn hash(path: &Path, kind: ChunkHash) -> io::Result<(BlobDigest, Vec<u8>)> {
+pub(crate) fn hash(path: &Path, kind: ChunkHash) -> io::Result<(BlobDigest, Vec<u8>)> {
     let mut file = regular_file::open(path)?;
     let mut buffer = vec![0; usize::try_from(CHUNK_BYTES).unwrap_or(1 << 20)];
     let mut hasher = RecordHasher::new(kind);

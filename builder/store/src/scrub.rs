@@ -7,7 +7,7 @@
 
 use crate::{
     Error, FailureRecord, OpenMode, Result, Store,
-    db::{Row, Table, prefix_end},
+    db::{Db, Row, Table, prefix_end},
     record::BlobRecord,
 };
 use anneal_content::BlobDigest;
@@ -43,26 +43,7 @@ impl Store {
     /// once more. Tables that are left out were not read, because it was stopped.
     pub fn read_tables(&self, stop: &(dyn Fn() -> bool + Sync)) -> Result<Vec<TableRead>> {
         let fresh = Self::open_trusting(&self.inner.layout.dir, OpenMode::ReadOnly, self.inner.chunk_hash)?;
-        let mut read = Vec::new();
-        let mut files: BTreeMap<String, Error> = fresh.inner.db.damaged_files()?.into_iter().rev().collect();
-        for table in Table::ALL {
-            let mut done = TableRead { name: table.name(), rows: 0, fault: None };
-            for row in fresh.inner.db.rows(table, &[], None)? {
-                match row.and_then(|row| is_well_formed(table, &row)) {
-                    Ok(()) => done.rows += 1,
-                    Err(fault) => {
-                        done.fault = Some(fault);
-                        break;
-                    }
-                }
-                if done.rows.is_multiple_of(ROWS_BETWEEN_LOOKS) && stop() {
-                    return Ok(read);
-                }
-            }
-            done.fault = done.fault.or_else(|| files.remove(table.name()));
-            read.push(done);
-        }
-        Ok(read)
+        read_all(&fresh.inner.db, stop)
     }
 
     /// The blobs that begin with a byte.
@@ -85,6 +66,35 @@ impl Store {
         let record = self.inner.db.get(Table::Blobs, digest.as_bytes())?;
         record.map(|bytes| BlobRecord::size(digest, &bytes)).transpose()
     }
+}
+
+/// Reads every row of every table, and what else their files hold.
+pub(crate) fn read_all(db: &Db, stop: &(dyn Fn() -> bool + Sync)) -> Result<Vec<TableRead>> {
+    let mut read = Vec::new();
+    let mut files: BTreeMap<String, Error> = db.damaged_files()?.into_iter().rev().collect();
+    for table in Table::ALL {
+        let mut done = TableRead { name: table.name(), rows: 0, fault: None };
+        match db.rows(table, &[], None) {
+            Err(fault) => done.fault = Some(fault),
+            Ok(rows) => {
+                for row in rows {
+                    match row.and_then(|row| is_well_formed(table, &row)) {
+                        Ok(()) => done.rows += 1,
+                        Err(fault) => {
+                            done.fault = Some(fault);
+                            break;
+                        }
+                    }
+                    if done.rows.is_multiple_of(ROWS_BETWEEN_LOOKS) && stop() {
+                        return Ok(read);
+                    }
+                }
+            }
+        }
+        done.fault = done.fault.or_else(|| files.remove(table.name()));
+        read.push(done);
+    }
+    Ok(read)
 }
 
 /// Whether a row is one that this store writes; what a journal's chain and a result's signature say is another question.

@@ -11,6 +11,7 @@ use crate::{
     journal::{self, Head},
     layout::Layout,
     record::ChunkHash,
+    remake,
 };
 use anneal_content::TreeDigest;
 use std::{
@@ -99,6 +100,7 @@ impl Store {
         }
         let db = Db::open(&layout.db(), mode)?;
         hold(&acknowledged, &layout, &db, mode)?;
+        remake::require_whole(&layout, &db)?;
         let backend = backend::open(&layout, &db, mode, bucket)?;
         if mode == OpenMode::ReadWrite {
             let head = Head::open(&layout, &db)?;

@@ -64,12 +64,18 @@ pub(super) fn read_all(store: &Store, how: &How<'_>, report: &mut Report) -> Res
         }
     };
     report.rows = tables.iter().map(|table| table.rows).sum();
-    for table in tables {
-        if let Some(fault) = table.fault {
-            report.found_unreadable(table.name, advice(format!("after {} rows: {}", table.rows, told(fault))));
-        }
+    let faults: Vec<_> = tables.into_iter().filter_map(|table| Some((table.name, table.rows, table.fault?))).collect();
+    let is_of_blobs_alone = faults.iter().all(|(table, ..)| *table == BLOBS);
+    for (table, rows, fault) in faults {
+        let why = format!("after {rows} rows: {}", told(fault));
+        report.found_unreadable(table, if is_of_blobs_alone { from_files(&why) } else { advice(why) });
     }
     Ok(!(how.stop)())
+}
+
+/// What is said of the one table that can be made again (`anneal_store::Store::remake_blob_table`).
+fn from_files(why: &str) -> String {
+    format!("{why}; `anneal store scrub --mend` without a daemon makes it again from the blobs' files")
 }
 
 fn advice(why: String) -> String {

@@ -105,6 +105,42 @@ fn what_is_lost_comes_back_out_of_a_backup_and_only_as_what_it_was() {
 }
 
 #[test]
+fn a_damaged_table_of_blobs_is_told_with_its_remedy_and_mending_makes_it_again_from_the_files() {
+    const TABLE: &str = "the database's table `blobs`";
+    let dir = scratch();
+    let notes = Notes::ready(dir.path());
+    let place = &notes.place;
+    let (daemon, key, (candidate, _)) = begun(place);
+    publish(place, &candidate, &key);
+    drop(daemon);
+    // the next writer moves what the log has to tables
+    place.anneal(&["store", "scrub", "--mend"]).fine();
+    let files = fs::read_dir(place.state.join("store/db")).unwrap().map(|entry| entry.unwrap().path());
+    let says_blobs = |bytes: &[u8]| bytes.windows(9).any(|part| part == b"nameblobs");
+    let is_of_blobs =
+        |path: &PathBuf| path.extension().is_some_and(|kind| kind == "sst") && says_blobs(&fs::read(path).unwrap());
+    let tables: Vec<PathBuf> = files.filter(is_of_blobs).collect();
+    assert!(!tables.is_empty());
+    for path in &tables {
+        let mut bytes = fs::read(path).unwrap();
+        fs::write(path, &bytes[..bytes.len() - 9]).unwrap();
+        place.anneal(&["store", "scrub"]).refused(2, &["damaged", "anneal store scrub --mend"]);
+        bytes[20] ^= 4;
+        fs::write(path, bytes).unwrap();
+        let (whole, report) = scrub(place, &[]);
+        let why = report["damage"][TABLE]["why"].as_str().unwrap_or_default();
+        let is_told = why.contains("`anneal store scrub --mend` without a daemon makes it again");
+        assert!(!whole && is_told, "{report}");
+    }
+    let (whole, report) = scrub(place, &["--mend"]);
+    let how = report["mended"][TABLE].as_str().unwrap_or_default();
+    assert!(whole && how.starts_with("it was made again from the files of "), "{report}");
+    assert!(scrub(place, &[]).0);
+    let _daemon = Daemon::start(place, &[]);
+    place.anneal(&["build", "note", "--quiet"]).fine();
+}
+
+#[test]
 fn a_lost_catalogue_and_a_lost_lock_say_how_they_come_back_and_a_start_or_a_build_puts_them_back() {
     let dir = scratch();
     let notes = Notes::ready(dir.path());

@@ -11,6 +11,7 @@ mod full_disk;
 mod journal;
 mod kill;
 mod opening;
+mod remake;
 mod rot;
 mod speed;
 mod trees;
@@ -27,14 +28,18 @@ fn fresh() -> (tempfile::TempDir, Store) {
 }
 
 fn writer(dir: &Path) -> Store {
+    unless_locked(|| Store::open(&dir.join("store"), OpenMode::ReadWrite)).unwrap()
+}
+
+/// Tries for a while: a child of another test has all locks of this process between its fork and its exec.
+fn unless_locked<T>(attempt: impl Fn() -> anneal_store::Result<T>) -> anneal_store::Result<T> {
     for _ in 0..200 {
-        match Store::open(&dir.join("store"), OpenMode::ReadWrite) {
-            // a child of another test has all locks of this process between its fork and its exec
+        match attempt() {
             Err(Error::Locked { .. }) => std::thread::sleep(std::time::Duration::from_millis(10)),
-            opened => return opened.unwrap(),
+            other => return other,
         }
     }
-    panic!("{} stays locked", dir.display())
+    attempt()
 }
 
 /// Bytes that do not compress and differ by seed.

@@ -41,23 +41,23 @@ impl Random {
 }
 
 /// Table and key, to the value.
-type Rows = BTreeMap<(&'static str, Vec<u8>), Vec<u8>>;
+pub(crate) type Rows = BTreeMap<(&'static str, Vec<u8>), Vec<u8>>;
 
 /// A store as builds leave it: trees with files of several modes and sizes, results, failures, events, records.
-struct Original {
+pub(crate) struct Original {
     dir: tempfile::TempDir,
-    blobs: BTreeMap<BlobDigest, Vec<u8>>,
+    pub(crate) blobs: BTreeMap<BlobDigest, Vec<u8>>,
     trees: BTreeSet<TreeDigest>,
-    rows: Rows,
+    pub(crate) rows: Rows,
 }
 
-fn rows(store: &Store) -> anneal_store::Result<Rows> {
+pub(crate) fn rows(store: &Store) -> anneal_store::Result<Rows> {
     let mut rows = BTreeMap::new();
     store.each_row(|table, key, value| drop(rows.insert((table, key.to_vec()), value.to_vec())))?;
     Ok(rows)
 }
 
-fn original() -> Original {
+pub(crate) fn original() -> Original {
     let dir = in_memory();
     let at = dir.path().join("store");
     let mut trees = BTreeSet::new();
@@ -111,7 +111,7 @@ impl Original {
     }
 
     /// A copy of the store in which files share inodes as they do in the original, and none with it where it matters.
-    fn copy(&self) -> tempfile::TempDir {
+    pub(crate) fn copy(&self) -> tempfile::TempDir {
         let copy = in_memory();
         link_tree(&self.path(), &copy.path().join("store"));
         copy

@@ -10,7 +10,7 @@ use crate::{
     settings::Settings,
 };
 use anneal_content::BlobDigest;
-use anneal_store::{Backup, OpenMode, Store};
+use anneal_store::{Backup, OpenMode, REMADE_PARTS, Remade, Store};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::{
     collections::BTreeSet,
@@ -44,6 +44,8 @@ pub(crate) struct ScrubArgs {
 
 /// Reads everything and says what is wrong, and what follows from it.
 pub(super) fn run(args: &ScrubArgs, settings: &Settings, output: &Output) -> Result<()> {
+    let threads = args.threads.map_or(settings.threads.max(2), usize::from);
+    let remade = if args.mend { remake(settings, threads, output)? } else { None };
     let directory = args.mend.then(|| Directory::open(settings, OpenMode::ReadWrite)).transpose()?;
     let store = &directory.as_ref().map_or_else(|| super::open(settings), |held| Ok(held.store().clone()))?;
     // a directory that is none is told before everything is read
@@ -51,14 +53,8 @@ pub(super) fn run(args: &ScrubArgs, settings: &Settings, output: &Output) -> Res
     let (tally, ended) = (Tally::default(), AtomicBool::new(false));
     let trusted = result_keys(&settings.state.join("keys"))?.trusted;
     let throttle = Throttle::new(args.mib_a_second.unwrap_or_default() << 20);
-    let how = How {
-        trusted: &trusted,
-        threads: args.threads.map_or(settings.threads.max(2), usize::from),
-        throttle: &throttle,
-        stop: &|| false,
-        tally: &tally,
-        passed: &|_, _| {},
-    };
+    let how =
+        How { trusted: &trusted, threads, throttle: &throttle, stop: &|| false, tally: &tally, passed: &|_, _| {} };
     let mut report = std::thread::scope(|scope| {
         if output.terminal {
             scope.spawn(|| draw(store, &tally, &ended));
@@ -67,6 +63,9 @@ pub(super) fn run(args: &ScrubArgs, settings: &Settings, output: &Output) -> Res
         ended.store(true, Ordering::Release);
         report
     })?;
+    if let Some(remade) = &remade {
+        report.remade(remade);
+    }
     if args.mend {
         mend(store, &mut report)?;
     }
@@ -91,6 +90,19 @@ pub(super) fn run(args: &ScrubArgs, settings: &Settings, output: &Output) -> Res
     }
     let counts = Kind::ALL.map(|kind| format!("{} {}", report.count(kind), kind.word())).join(", ");
     Err(Error::No(format!("not everything in the store is as it should be: {counts}")))
+}
+
+/// Makes the table of blobs again where nothing else of the database is damaged, or where that was begun.
+fn remake(settings: &Settings, threads: usize, output: &Output) -> Result<Option<Remade>> {
+    let target = if output.terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let bar = ProgressBar::with_draw_target(Some(u64::from(REMADE_PARTS)), target);
+    let style = "{bar:30} the table of blobs is made again from their files: {pos} of {len} parts ({eta} left)";
+    bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let passed = |parts: u16| bar.set_position(u64::from(parts));
+    let dir = settings.state.join("store");
+    let remade = Store::remake_blob_table(&dir, settings.chunk_hash(), threads, &passed);
+    bar.finish_and_clear();
+    Ok(remade?)
 }
 
 /// What follows from the damage, by the state directory as it is now.
