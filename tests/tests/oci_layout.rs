@@ -133,9 +133,14 @@ const RELEASED: &str = "https://sigstore.dev/cosign/sign/v1";
 fn what_is_exported_is_the_same_each_time_and_is_read_by_skopeo_and_taken_in_elsewhere() {
     let site = Site::new();
     let again = site.dir.path().join("again");
+    // what may be somebody else's, or another export's
+    let others = site.dir.path().join(".again.partial");
+    fs::create_dir(&others).unwrap();
+    fs::write(others.join("mine"), "kept").unwrap();
     site.notes.place.anneal(&["store", "export", "note:latest", text(&again)]).fine();
     let mut diff = std::process::Command::new("diff");
     Said::by(diff.arg("-r").args([&site.layout, &again])).fine();
+    assert_eq!(fs::read_to_string(others.join("mine")).unwrap(), "kept");
     site.notes.place.anneal(&["store", "export", "note", text(&again)]).refused(2, &["is not empty"]);
     site.notes
         .place
@@ -184,6 +189,28 @@ fn what_is_exported_is_the_same_each_time_and_is_read_by_skopeo_and_taken_in_els
     assert!(pins.contains("for the auditor"), "{pins}");
     assert_eq!(daemon.get(&format!("/v2/note/manifests/{manifest}")).status, 404, "nothing unapproved is served");
     daemon.stop();
+}
+
+#[test]
+fn an_image_of_somebody_elses_tools_with_layers_that_are_not_compressed_is_taken_in() {
+    let Some(mut skopeo) = tool("skopeo") else { return };
+    let site = Site::new();
+    let (plain, layout) = (site.dir.path().join("plain"), site.dir.path().join("theirs"));
+    let from = format!("oci:{}:note:latest", text(&site.layout));
+    let decompressed = ["copy", "--insecure-policy", "--dest-decompress", &from, &format!("dir:{}", text(&plain))];
+    Said::by(skopeo.args(decompressed)).fine();
+    let to = format!("oci:{}:theirs", text(&layout));
+    let dir = format!("dir:{}", text(&plain));
+    let mut skopeo = tool("skopeo").unwrap();
+    Said::by(skopeo.args(["copy", "--insecure-policy", "--dest-oci-accept-uncompressed-layers", &dir, &to])).fine();
+    let theirs = Layout(layout.clone());
+    let listed = theirs.blob(theirs.index()["manifests"][0]["digest"].as_str().unwrap());
+    let manifest: Value = serde_json::from_slice(&fs::read(listed).unwrap()).unwrap();
+    assert_eq!(manifest["layers"][0]["mediaType"], "application/vnd.oci.image.layer.v1.tar", "{manifest}");
+    let elsewhere = site.elsewhere("theirs-elsewhere");
+    let said = elsewhere.anneal(&["store", "import", text(&layout)]).fine();
+    assert!(said.out.contains("nobody is known to stand behind it"), "{}", said.out);
+    elsewhere.anneal(&["store", "scrub"]).fine();
 }
 
 #[test]

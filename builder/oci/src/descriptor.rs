@@ -16,6 +16,8 @@ impl MediaType {
     pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
     /// The config of a manifest that has none: the two bytes of [`crate::EMPTY_CONFIG`].
     pub const EMPTY: &str = "application/vnd.oci.empty.v1+json";
+    /// A layer that is not compressed, which others may write.
+    pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
     /// A layer compressed with gzip.
     pub const LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
     /// A layer compressed with zstd.

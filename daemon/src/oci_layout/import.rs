@@ -146,11 +146,7 @@ fn images(layout: &Layout, beliefs: &Beliefs, required: &BTreeSet<Role>) -> Resu
     for listed in &layout.manifests {
         let is_image = listed.manifest.subject.is_none()
             && listed.manifest.config.media_type == MediaType::CONFIG
-            && listed
-                .manifest
-                .layers
-                .iter()
-                .all(|layer| layer.media_type.starts_with("application/vnd.oci.image.layer."));
+            && listed.manifest.layers.iter().all(|layer| layer.media_type.starts_with(MediaType::LAYER));
         if !is_image {
             continue;
         }
@@ -212,8 +208,16 @@ fn take(store: &Store, layout: &Layout) -> Result<u64> {
             let Some(bytes) = piece.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
             writer.write_all(bytes).map_err(io("take in", digest.to_string()))?;
         }
-        writer.commit_as(digest)?;
-        new += 1;
+        match writer.commit_as(digest) {
+            Ok(_) => new += 1,
+            Err(error @ anneal_store::Error::Mismatch { .. }) => {
+                return Err(Error::Input(format!(
+                    "nothing is imported: {error}; {new} blobs that were taken in before it are pinned by nothing and go with a \
+                     later collection"
+                )));
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
     Ok(new)
 }

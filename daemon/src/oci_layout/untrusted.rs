@@ -149,7 +149,7 @@ impl Layout {
     fn largest(&self, part: &Descriptor) -> Result<u64> {
         match part.media_type.as_str() {
             MediaType::CONFIG | MediaType::EMPTY => Ok(DOCUMENT_BYTES_MAX),
-            MediaType::LAYER_GZIP | MediaType::LAYER_ZSTD => Ok(LAYER_BYTES_MAX),
+            MediaType::LAYER | MediaType::LAYER_GZIP | MediaType::LAYER_ZSTD => Ok(LAYER_BYTES_MAX),
             BUNDLE_MEDIA_TYPE | SIMPLE_SIGNING_MEDIA_TYPE => Ok(STATEMENT_BYTES_MAX),
             other => Err(self.refused(format!("{} has the unknown media type `{}`", part.digest, shown(other)))),
         }

@@ -21,7 +21,7 @@ fn a_hostile_layout_is_refused_whatever_it_tries() {
                 bytes[9] ^= 1;
                 fs::write(path, bytes).unwrap();
             }),
-            &["expected blob", "nothing of it was kept"],
+            &["nothing is imported", "expected blob", "nothing of it was kept", "pinned by nothing"],
         ),
         ("missing", Box::new(move |layout| fs::remove_file(layer_of(layout)).unwrap()), &["is missing"]),
         (

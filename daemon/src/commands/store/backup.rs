@@ -191,7 +191,7 @@ fn check(args: &BackupArgs, settings: &Settings, output: &Output) -> Result<()> 
     }
 }
 
-/// Damage is the answer to a check, and no misuse.
+/// Damage is an answer, and no misuse.
 fn damaged(error: anneal_store::Error) -> Error {
     match error {
         anneal_store::Error::BackupDamaged { .. } | anneal_store::Error::Record { .. } => Error::No(error.to_string()),
@@ -215,7 +215,10 @@ pub(super) fn restore(args: &RestoreArgs, settings: &Settings, output: &Output) 
         chunk_hash: settings.chunk_hash(),
         by,
     };
-    let restored = restore.run()?;
+    let restored = restore.run().map_err(|error| match error {
+        Error::Store(error) => damaged(error),
+        other => other,
+    })?;
     output.result(|| printable(&restored_text(&restored, &settings.state)), &restored)
 }
 
