@@ -55,6 +55,15 @@ pub struct Statements {
 
 /// The internal parameter that names the packages whose builds were keyed by content alone.
 pub const CUT_OFF_WITHDRAWN: &str = "cutOffWithdrawn";
+/// The internal parameters that say what is to be built, and nothing about the runs that built it: who builds it again and
+/// gets the same says them, too.
+pub const CONFIRMED_PARAMETERS: &[&str] = &[DERIVATION, SANDBOX, LAYERS, CUT_OFF_WITHDRAWN, SWAPPED];
+/// The internal parameter that names what the image was made from.
+const DERIVATION: &str = "derivation";
+/// The one that names the sandbox's profile.
+const SANDBOX: &str = "sandboxProfile";
+/// The one that names how layers are written.
+const LAYERS: &str = "layerWriter";
 /// The largest licence file.
 const LICENSE_BYTES_MAX: u64 = 1 << 20;
 
@@ -232,9 +241,9 @@ impl Builder {
         dependencies.sort_by(|a, b| (&a.name, &a.uri).cmp(&(&b.name, &b.uri)));
         dependencies.dedup();
         let internal = BTreeMap::from([
-            ("derivation".to_owned(), json!(image.key)),
-            ("sandboxProfile".to_owned(), json!(crate::SANDBOX_PROFILE)),
-            ("layerWriter".to_owned(), json!(anneal_oci::LAYER_WRITER)),
+            (DERIVATION.to_owned(), json!(image.key)),
+            (SANDBOX.to_owned(), json!(crate::SANDBOX_PROFILE)),
+            (LAYERS.to_owned(), json!(anneal_oci::LAYER_WRITER)),
             ("limitsNotEnforced".to_owned(), json!(unenforced)),
             ("kept".to_owned(), kept.iter().map(kept_build).collect()),
             (CUT_OFF_WITHDRAWN.to_owned(), json!(withdrawn)),

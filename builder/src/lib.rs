@@ -47,7 +47,7 @@ pub use build_root::BuildRoot;
 pub use builder::{Builder, BuilderConfig, Realised, ResultKeys};
 pub use changes::{FileChange, ImageDiff, PackageChange, Side, image_diff};
 pub use error::{Error, Result};
-pub use evidence::{CUT_OFF_WITHDRAWN, EvidenceInput, Statements};
+pub use evidence::{CONFIRMED_PARAMETERS, CUT_OFF_WITHDRAWN, EvidenceInput, Statements};
 pub use examine::{Examination, ExamineInput, PreviousRelease};
 pub use execute::{Executed, StepFailure};
 pub use keep::{Kept, KeptProof, Linked};

@@ -57,6 +57,87 @@ fn an_image_is_built_again_from_its_evidence_though_the_recipes_changed() {
     assert!(daemon_less.out.contains("reproduced: 1 packages built from its evidence alone"), "{}", daemon_less.out);
 }
 
+/// The file of a bundle of this type, copied out of a state directory.
+fn bundle(place: &Place, manifest: &str, to: &Path) -> String {
+    let digest = place.bundle(manifest, PROVENANCE).parse().unwrap();
+    fs::copy(file(&place.state.join("store"), &digest), to).unwrap();
+    to.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn only_another_operator_who_builds_what_was_carried_to_them_makes_an_image_reproduced() {
+    let (dir, notes, manifest) = published();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let ours = &notes.place;
+    let (bare, layout, our_key) = (path("bare"), path("layout"), path("ours.pub"));
+    ours.anneal(&["store", "export", &manifest, &bare]).fine();
+    let said = ours.anneal(&["store", "export", &manifest, &layout, "--rebuildable"]).fine();
+    assert!(said.out.contains("things that they were built from"), "{}", said.out);
+    ours.anneal(&["key", "export", "build", "-o", &our_key]).fine();
+    let first = bundle(ours, &manifest, &dir.path().join("first.json"));
+    // Neither the recipes nor the store are there where it is built again.
+    for gone in [&notes.place.catalog, &ours.state.join("store")] {
+        fs::rename(gone, gone.with_extension("gone")).unwrap();
+    }
+
+    let stranger = Notes::with_small_root(&dir.path().join("stranger"));
+    let theirs = &stranger.place;
+    let confirmation = path("confirmation.json");
+    let reproduce = |from: &str, more: &[&str]| {
+        let scratch = scratch_with_root(dir.path(), &format!("scratch{}", fs::read_dir(dir.path()).unwrap().count()));
+        let mut ask = vec!["image", "reproduce", &manifest, "--from", from, "--scratch", &scratch];
+        ask.extend(more);
+        theirs.anneal(&ask)
+    };
+    reproduce(&layout, &[]).refused(2, &["--key"]);
+    reproduce(&layout, &["--key", &our_key, "--confirm", &confirmation]).refused(2, &["keys/build.pem is not there"]);
+    theirs.daemon().stop();
+    let their_key = path("theirs.pub");
+    theirs.anneal(&["key", "export", "build", "-o", &their_key]).fine();
+    reproduce(&layout, &["--key", &their_key]).refused(1, &["is not verified"]);
+    reproduce(&bare, &["--key", &our_key])
+        .refused(1, &["is not enough to build it again", "catalog", "build-root.lock"]);
+    let said = reproduce(&layout, &["--key", &our_key, "--confirm", &confirmation]).fine();
+    assert!(said.out.contains("reproduced: 1 packages") && said.out.contains(&confirmation), "{}", said.out);
+    assert!(said.err.contains("building note 1.0"), "it was really built:\n{}", said.err);
+    reproduce(&layout, &["--key", &our_key, "--confirm", &confirmation]).refused(2, &["is there already"]);
+
+    let imported = theirs.anneal(&["store", "import", &layout, "--json"]).fine().json();
+    let kept = theirs
+        .anneal(&["store", "why", &anneal_content::BlobDigest::of(b"the note of release 1.0\n").to_string()])
+        .fine();
+    assert!(kept.out.contains("imported from an OCI layout"), "{imported}: {}", kept.out);
+
+    let verify = |bundle: &str, key: &str, more: &[&str]| {
+        theirs.anneal(&[&["verify", bundle, "--key", key, "--digest", &manifest], more].concat())
+    };
+    let alone = verify(&first, &our_key, &[]).fine();
+    assert!(!alone.out.contains("REPRODUCED"), "one operator is one: {}", alone.out);
+    let both = verify(&first, &our_key, &["--confirmation", &confirmation, "--independent", &their_key]).fine();
+    assert!(both.out.contains("REPRODUCED: key "), "{}", both.out);
+    verify(&first, &our_key, &["--confirmation", &confirmation]).refused(2, &["--independent"]);
+    let own = ["--confirmation", first.as_str(), "--independent", our_key.as_str()];
+    verify(&first, &our_key, &own).refused(1, &["not reproduced", "who builds twice is not two"]);
+    let swapped = ["--confirmation", first.as_str(), "--independent", their_key.as_str()];
+    verify(&first, &our_key, &swapped).refused(1, &["is not verified"]);
+}
+
+#[test]
+fn a_layout_in_which_an_input_was_changed_is_not_built_from() {
+    let (dir, notes, manifest) = published();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (layout, key) = (path("layout"), path("build.pub"));
+    notes.place.anneal(&["store", "export", &manifest, &layout, "--rebuildable"]).fine();
+    notes.place.anneal(&["key", "export", "build", "-o", &key]).fine();
+    let source = anneal_content::BlobDigest::of(b"the note of release 1.0\n");
+    let carried = Path::new(&layout).join("blobs/sha256").join(source.hex());
+    fs::remove_file(&carried).unwrap();
+    fs::write(&carried, "the note of release 9.0\n").unwrap();
+    let there = scratch_with_root(dir.path(), "there");
+    let ask = ["image", "reproduce", &manifest, "--from", &layout, "--key", &key, "--scratch", &there];
+    notes.place.anneal(&ask).refused(2, &["expected blob", &source.to_string()]);
+}
+
 #[test]
 fn a_source_that_was_tampered_with_is_no_source() {
     let (dir, notes, manifest) = published();

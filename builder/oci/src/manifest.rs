@@ -117,13 +117,13 @@ pub fn image_index(manifests: &[Descriptor], annotations: &BTreeMap<String, Stri
     )
 }
 
-/// Writes a manifest that attaches one blob to a subject, as cosign and others look for with the referrers API.
+/// Writes a manifest that attaches blobs to a subject, as cosign and others look for with the referrers API.
 ///
 /// Its config is [`EMPTY_CONFIG`], which has to be served beside it.
 pub fn referrer_manifest(
     subject: &Descriptor,
     artifact_type: &str,
-    layer: &Descriptor,
+    layers: &[Descriptor],
     annotations: &BTreeMap<String, String>,
 ) -> Result<Document, Error> {
     check_media_type("artifact type", artifact_type)?;
@@ -135,7 +135,7 @@ pub fn referrer_manifest(
             media_type: MediaType::MANIFEST.into(),
             artifact_type: Some(artifact_type.to_owned()),
             config: Descriptor::of(MediaType::EMPTY, EMPTY_CONFIG),
-            layers: vec![layer.clone()],
+            layers: layers.to_vec(),
             subject: Some(subject),
             annotations: annotations.clone(),
         },
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn an_artifact_type_must_be_a_media_type() {
-        let attach = |kind| referrer_manifest(&layer(), kind, &layer(), &BTreeMap::new());
+        let attach = |kind| referrer_manifest(&layer(), kind, &[layer()], &BTreeMap::new());
         assert!(attach("application/vnd.dev.sigstore.bundle.v0.3+json").is_ok());
         for wrong in ["", "json", "application/", "application/json; charset=utf-8", "a/b/c"] {
             assert!(attach(wrong).is_err(), "{wrong}");
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_manifest_is_not_taken_for_an_index() {
-        let manifest = referrer_manifest(&layer(), "a/b", &layer(), &BTreeMap::new()).unwrap();
+        let manifest = referrer_manifest(&layer(), "a/b", &[layer()], &BTreeMap::new()).unwrap();
         assert!(ImageManifest::parse(&manifest.bytes).is_ok());
         assert!(ImageIndex::parse(&manifest.bytes).is_err());
         let index = image_index(&[manifest.descriptor()], &BTreeMap::new()).unwrap();

@@ -40,17 +40,23 @@ pub(crate) enum ImageCommand {
 
 /// Performs the command.
 pub(crate) fn run(command: &ImageCommand, settings: &Settings, output: &Output) -> Result<()> {
-    let view = view(settings)?;
-    let state = view.state()?;
+    let known = || {
+        let view = view(settings)?;
+        let state = view.state()?;
+        Ok::<_, Error>((view, state))
+    };
     match command {
-        ImageCommand::Reproduce(args) => reproduce::run(args, find(&state, &args.image)?, &view, settings, output),
-        ImageCommand::List => list(&state, output),
+        // its evidence may be elsewhere
+        ImageCommand::Reproduce(args) => reproduce::run(args, settings, output),
+        ImageCommand::List => list(&known()?.1, output),
         ImageCommand::Show { image } => {
+            let (_, state) = known()?;
             let image = find(&state, image)?;
             let value = json!({ "image": image, "status": status(&state, image) });
             output.result(|| printable(&show_text(&state, image)), &value)
         }
         ImageCommand::Check { image } => {
+            let (view, state) = known()?;
             let image = find(&state, image)?;
             let (name, manifest) = (&image.name, &image.manifest);
             let Some((passed, _, results)) = &image.verdict else {

@@ -2,12 +2,17 @@
 
 use crate::{
     error::{Error, Result, io},
+    keys::read_public,
     output::{Output, printable},
 };
-use anneal_attest::{PredicateType, PublicKey, Statement, verify_bundle};
+use anneal_attest::{Predicate, PredicateType, PublicKey, Statement, verify_bundle};
+use anneal_builder::CONFIRMED_PARAMETERS;
 use anneal_content::BlobDigest;
 use serde_json::json;
-use std::{fmt::Write as _, path::PathBuf};
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
 
 /// The largest bundle that is read; an SBOM's statement has a few megabytes.
 const BUNDLE_BYTES_MAX: u64 = 64 << 20;
@@ -26,20 +31,32 @@ pub(crate) struct VerifyArgs {
     /// What the statement must say: a predicate type, or spdx, provenance, test-result, approval, release
     #[arg(long = "type", value_name = "URI", value_parser = predicate_type)]
     pub(crate) kind: Option<PredicateType>,
+    /// Provenance by somebody who built the image again (`anneal image reproduce --confirm`): only where the bundle is
+    /// provenance of the same is the image called reproduced
+    #[arg(long, value_name = "BUNDLE", requires = "independent")]
+    pub(crate) confirmation: Option<PathBuf>,
+    /// The build key of that somebody, whom you know to be another operator than the one of `--key`: nothing here can tell
+    #[arg(long, value_name = "PEM", requires = "confirmation")]
+    pub(crate) independent: Option<PathBuf>,
 }
 
 /// Performs the command.
 pub(crate) fn run(args: &VerifyArgs, output: &Output) -> Result<()> {
-    let pem = std::fs::read_to_string(&args.key).map_err(io("read", &args.key))?;
-    let key = PublicKey::from_pem(&pem).map_err(|e| Error::Input(format!("{}: {e}", args.key.display())))?;
-    let size = std::fs::metadata(&args.bundle).map_err(io("read", &args.bundle))?.len();
-    if size > BUNDLE_BYTES_MAX {
-        let bundle = args.bundle.display();
-        return Err(Error::Input(format!("{bundle} has {size} bytes; a bundle has at most {BUNDLE_BYTES_MAX}")));
+    let key = read_public(&args.key)?;
+    let bytes = read(&args.bundle)?;
+    let not_verified = |path: &Path, e: anneal_attest::Error| {
+        Error::No(format!("{} is not verified: {}", path.display(), Error::from(e).chain()))
+    };
+    let statement = verified(&bytes, &key, args.kind, &args.digest).map_err(|e| not_verified(&args.bundle, e))?;
+    let mut reproduced = None;
+    if let (Some(path), Some(independent)) = (&args.confirmation, &args.independent) {
+        let theirs = read_public(independent)?;
+        let confirmation = verify_bundle(&read(path)?, &theirs, PredicateType::Provenance, &args.digest);
+        let confirmation = confirmation.map_err(|e| not_verified(path, e))?;
+        is_reproduced((&statement, &key), (&confirmation, &theirs))
+            .map_err(|why| Error::No(format!("not reproduced: {why}")))?;
+        reproduced = Some(theirs.id());
     }
-    let bytes = std::fs::read(&args.bundle).map_err(io("read", &args.bundle))?;
-    let statement = verified(&bytes, &key, args.kind, &args.digest)
-        .map_err(|e| Error::No(format!("{} is not verified: {}", args.bundle.display(), Error::from(e).chain())))?;
     let (kind, signer) = (statement.predicate.predicate_type(), key.id());
     let subjects: Vec<_> = statement.subjects.iter().map(|s| json!({ "name": s.name, "digest": s.digest })).collect();
     let text = || {
@@ -48,10 +65,52 @@ pub(crate) fn run(args: &VerifyArgs, output: &Output) -> Result<()> {
             let _ = writeln!(text, "  about  {} {}", subject.digest, subject.name);
         }
         let _ = writeln!(text, "  signed by key {signer}, as a {} key may", kind.role());
+        if let Some(theirs) = &reproduced {
+            let _ = writeln!(
+                text,
+                "REPRODUCED: key {theirs}, of an operator whom you call independent, built the same and got this digest"
+            );
+        }
         printable(&text)
     };
-    let value = json!({ "verified": true, "type": kind.uri(), "subjects": subjects, "signer": signer.hex() });
+    let value = json!({
+        "verified": true, "type": kind.uri(), "subjects": subjects, "signer": signer.hex(),
+        "reproduced_by": reproduced.map(|key| key.hex()),
+    });
     output.result(text, &value)
+}
+
+fn read(bundle: &Path) -> Result<Vec<u8>> {
+    let size = std::fs::metadata(bundle).map_err(io("read", bundle))?.len();
+    if size > BUNDLE_BYTES_MAX {
+        let bundle = bundle.display();
+        return Err(Error::Input(format!("{bundle} has {size} bytes; a bundle has at most {BUNDLE_BYTES_MAX}")));
+    }
+    std::fs::read(bundle).map_err(io("read", bundle))
+}
+
+/// Holds two verified statements about one image against each other: provenance by two keys, of the same thing.
+fn is_reproduced(
+    (first, key): (&Statement, &PublicKey),
+    (second, theirs): (&Statement, &PublicKey),
+) -> std::result::Result<(), String> {
+    if key.id() == theirs.id() {
+        return Err(format!("both were signed by key {}, and who builds twice is not two", key.id()));
+    }
+    let (Predicate::Provenance(first), Predicate::Provenance(second)) = (&first.predicate, &second.predicate) else {
+        return Err("the bundle is no provenance".to_owned());
+    };
+    let (ours, theirs) = (&first.build_definition, &second.build_definition);
+    let asked = [&ours.external_parameters, &theirs.external_parameters].map(|asked| (&asked.image, &asked.platform));
+    if asked[0] != asked[1] || ours.build_type != theirs.build_type {
+        return Err("the two are provenance of different things".to_owned());
+    }
+    for name in CONFIRMED_PARAMETERS {
+        if ours.internal_parameters.get(*name) != theirs.internal_parameters.get(*name) {
+            return Err(format!("`{name}` is another one in the confirmation"));
+        }
+    }
+    Ok(())
 }
 
 /// Verifies a statement of the wanted type, or of whichever type it has.

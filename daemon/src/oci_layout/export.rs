@@ -1,8 +1,10 @@
 //! Writing a layout: what was published, with everything that was said about it. The same publications give the same bytes.
 
-use super::{INDEX, MARKER, MARKER_TEXT, REF_NAME};
+use super::{INDEX, INPUT, MARKER, MARKER_TEXT, REF_NAME, untrusted::STATEMENT_BYTES_MAX};
 use crate::error::{Error, Result, io};
-use anneal_attest::{ANNOTATION_CONTENT, ANNOTATION_PREDICATE_TYPE, BUNDLE_MEDIA_TYPE, CONTENT_DSSE, PredicateType};
+use anneal_attest::{
+    ANNOTATION_CONTENT, ANNOTATION_PREDICATE_TYPE, BUNDLE_MEDIA_TYPE, CONTENT_DSSE, Keyring, Predicate, PredicateType,
+};
 use anneal_content::BlobDigest;
 use anneal_ledger::{EvidenceRef, Publication, State};
 use anneal_oci::{
@@ -23,6 +25,10 @@ pub(crate) struct Exported {
     pub(crate) images: Vec<String>,
     /// Statements about them.
     pub(crate) statements: u64,
+    /// What the images were built from, where that was asked for.
+    pub(crate) inputs: u64,
+    /// What provenance names and is not here any more; whoever builds the images again fetches it.
+    pub(crate) absent_inputs: Vec<String>,
     pub(crate) blobs: u64,
     pub(crate) bytes: u64,
 }
@@ -39,8 +45,15 @@ struct Content<'a> {
     exported: Exported,
 }
 
-/// Writes images, named as `NAME`, `NAME:TAG` or by digest, to a directory that is empty or not there.
-pub(crate) fn export(store: &Store, state: &State, wanted: &[String], to: &Path) -> Result<Exported> {
+/// Writes images, named as `NAME`, `NAME:TAG` or by digest, to a directory that is empty or not there. With the build keys
+/// of this site, it also writes what the provenance that they signed names, so that the images can be built again from it.
+pub(crate) fn export(
+    store: &Store,
+    state: &State,
+    wanted: &[String],
+    to: &Path,
+    rebuildable: Option<&Keyring>,
+) -> Result<Exported> {
     let is_taken = fs::read_dir(to).is_ok_and(|mut entries| entries.next().is_some()) || to.is_file();
     if is_taken {
         return Err(Error::Input(format!(
@@ -63,6 +76,9 @@ pub(crate) fn export(store: &Store, state: &State, wanted: &[String], to: &Path)
     };
     for publication in publications.into_values() {
         content.add(publication)?;
+        if let Some(trusted) = rebuildable {
+            content.add_inputs(publication, trusted)?;
+        }
     }
     content.write(to)
 }
@@ -157,13 +173,49 @@ impl Content<'_> {
             (ANNOTATION_CONTENT.to_owned(), CONTENT_DSSE.to_owned()),
             (ANNOTATION_PREDICATE_TYPE.to_owned(), PredicateType::Approval.uri().to_owned()),
         ]);
-        let manifest = referrer_manifest(&subject, BUNDLE_MEDIA_TYPE, &layer, &annotations)?;
+        let manifest = referrer_manifest(&subject, BUNDLE_MEDIA_TYPE, &[layer], &annotations)?;
         let mut entry = manifest.descriptor();
         entry.artifact_type = Some(BUNDLE_MEDIA_TYPE.to_owned());
         entry.annotations = annotations;
         self.stored.insert(*statement);
         self.made.insert(manifest.digest(), manifest.bytes);
         self.say(entry);
+        Ok(())
+    }
+
+    /// What an image was built from, as far as it is here: one manifest about the image, with each input as a layer.
+    fn add_inputs(&mut self, publication: &Publication, trusted: &Keyring) -> Result<()> {
+        let (name, manifest) = (&publication.image, &publication.manifest);
+        let kind = PredicateType::Provenance;
+        let image = self.state.images.get(manifest);
+        let evidence = image.and_then(|image| image.evidence.iter().find(|one| one.predicate_type == kind.uri()));
+        let evidence = evidence.ok_or_else(|| Error::No(format!("{name} {manifest} has no provenance")))?;
+        let bundle = self.store.read_blob(&evidence.bundle, STATEMENT_BYTES_MAX)?;
+        let (statement, _) = trusted.verify(&bundle, kind, manifest)?;
+        let Predicate::Provenance(provenance) = statement.predicate else {
+            return Err(Error::Internal("a statement is not of the type that was verified".into()));
+        };
+        let mut layers: BTreeMap<BlobDigest, Descriptor> = BTreeMap::new();
+        for input in provenance.build_definition.resolved_dependencies {
+            let hex = input.digest.get(BlobDigest::ALGORITHM);
+            let Some(digest) = hex.and_then(|hex| format!("sha256:{hex}").parse::<BlobDigest>().ok()) else { continue };
+            let Some(size) = self.store.size(&digest)? else {
+                self.exported.absent_inputs.push(format!("{} {digest}", input.name));
+                continue;
+            };
+            let mut layer = Descriptor::new(INPUT, digest, size);
+            layer.annotations.insert("org.opencontainers.image.title".to_owned(), input.name);
+            layers.insert(digest, layer);
+        }
+        let subject = Descriptor::of(MediaType::MANIFEST, &self.document(manifest)?);
+        let layers: Vec<Descriptor> = layers.into_values().collect();
+        let inputs = referrer_manifest(&subject, INPUT, &layers, &BTreeMap::new())?;
+        let mut entry = inputs.descriptor();
+        entry.artifact_type = Some(INPUT.to_owned());
+        self.exported.inputs += layers.len() as u64;
+        self.stored.extend(layers.iter().map(|layer| layer.digest));
+        self.made.insert(inputs.digest(), inputs.bytes);
+        self.entries.push(entry);
         Ok(())
     }
 

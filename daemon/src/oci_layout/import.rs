@@ -2,10 +2,10 @@
 //!
 //! What is taken in is pinned, and neither served nor published: this site's own approvers decide that.
 
-use super::{REF_NAME, untrusted::Layout};
+use super::{REF_NAME, carried::copy, untrusted::Layout};
 use crate::{
     commands::log::when,
-    error::{Error, Result, io},
+    error::{Error, Result},
     service::now_ms,
 };
 use anneal_attest::{
@@ -18,13 +18,8 @@ use anneal_store::{Node, RESERVE_BYTES, Store};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::Read as _,
-    io::Write as _,
     path::Path,
 };
-
-/// How much of a blob is copied at once.
-const PIECE_BYTES: usize = 1 << 20;
 
 /// Keys that somebody names, by role; PEM.
 pub(crate) type TrustedKeys = Vec<(Role, String)>;
@@ -200,23 +195,15 @@ fn take(store: &Store, layout: &Layout) -> Result<u64> {
         if is_sound(store, digest)? {
             continue;
         }
-        let mut file = layout.open_blob(digest)?.take(*size);
-        let mut writer = store.writer()?;
-        let mut piece = vec![0; PIECE_BYTES];
-        loop {
-            let count = file.read(&mut piece).map_err(io("read", digest.to_string()))?;
-            let Some(bytes) = piece.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
-            writer.write_all(bytes).map_err(io("take in", digest.to_string()))?;
-        }
-        match writer.commit_as(digest) {
-            Ok(_) => new += 1,
-            Err(error @ anneal_store::Error::Mismatch { .. }) => {
+        match copy(layout, digest, *size, store) {
+            Ok(()) => new += 1,
+            Err(Error::Store(error @ anneal_store::Error::Mismatch { .. })) => {
                 return Err(Error::Input(format!(
                     "nothing is imported: {error}; {new} blobs that were taken in before it are pinned by nothing and go with a \
                      later collection"
                 )));
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         }
     }
     Ok(new)

@@ -3,7 +3,7 @@
 //! Nothing is opened but regular files beneath the directory, by names that are digests; no link is followed. Every
 //! document is hashed before it is parsed, every size and count has a limit, and a file that nothing names is refused.
 
-use super::{INDEX, MARKER};
+use super::{INDEX, INPUT, MARKER};
 use crate::error::{Error, Result, io};
 use anneal_attest::{BUNDLE_MEDIA_TYPE, SIMPLE_SIGNING_MEDIA_TYPE};
 use anneal_content::BlobDigest;
@@ -26,7 +26,7 @@ const NAMED_MAX: usize = 100_000;
 /// How deep indexes may lie in each other; `index.json` is the first.
 const INDEX_DEPTH_MAX: usize = 3;
 /// The largest bundle or payload of a signature.
-const STATEMENT_BYTES_MAX: u64 = 64 << 20;
+pub(super) const STATEMENT_BYTES_MAX: u64 = 64 << 20;
 
 /// A manifest, and where it is listed.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ pub(super) struct Layout {
 }
 
 fn refused(dir: &Path, why: impl std::fmt::Display) -> Error {
-    Error::Input(format!("{} is not imported: {why}", dir.display()))
+    Error::Input(format!("{} is refused: {why}", dir.display()))
 }
 
 fn shown(text: &str) -> String {
@@ -149,7 +149,7 @@ impl Layout {
     fn largest(&self, part: &Descriptor) -> Result<u64> {
         match part.media_type.as_str() {
             MediaType::CONFIG | MediaType::EMPTY => Ok(DOCUMENT_BYTES_MAX),
-            MediaType::LAYER | MediaType::LAYER_GZIP | MediaType::LAYER_ZSTD => Ok(LAYER_BYTES_MAX),
+            MediaType::LAYER | MediaType::LAYER_GZIP | MediaType::LAYER_ZSTD | INPUT => Ok(LAYER_BYTES_MAX),
             BUNDLE_MEDIA_TYPE | SIMPLE_SIGNING_MEDIA_TYPE => Ok(STATEMENT_BYTES_MAX),
             other => Err(self.refused(format!("{} has the unknown media type `{}`", part.digest, shown(other)))),
         }

@@ -205,7 +205,7 @@ pub(super) fn attach(
         (ANNOTATION_PREDICATE_TYPE.to_owned(), predicate_type.clone()),
         ("org.opencontainers.image.created".to_owned(), created),
     ]);
-    let manifest = referrer_manifest(subject, BUNDLE_MEDIA_TYPE, &layer, &annotations)?;
+    let manifest = referrer_manifest(subject, BUNDLE_MEDIA_TYPE, std::slice::from_ref(&layer), &annotations)?;
     service.store.put_blobs(&[bundle.json(), &manifest.bytes, EMPTY_CONFIG])?;
     Ok(EvidenceRef {
         predicate_type,

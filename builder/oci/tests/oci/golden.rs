@@ -106,7 +106,7 @@ fn the_documents_of_an_image_are_the_same_everywhere() {
     let annotations =
         BTreeMap::from([("dev.sigstore.bundle.predicateType".into(), "https://slsa.dev/provenance/v1".into())]);
     let layer = Descriptor::of(bundle, b"{}");
-    let referrer = referrer_manifest(&image.manifest.descriptor(), bundle, &layer, &annotations).unwrap();
+    let referrer = referrer_manifest(&image.manifest.descriptor(), bundle, &[layer], &annotations).unwrap();
     check("referrer.txt", &document_text(&referrer));
 }
 

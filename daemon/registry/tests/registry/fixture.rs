@@ -89,7 +89,8 @@ fn attach(store: &Store, subject: &Image, kind: &str, repository: &mut Repositor
     let evidence = format!("evidence of type {kind}").into_bytes();
     let note = BTreeMap::from([("org.opencontainers.image.created".to_owned(), "1970-01-02T00:00:00Z".to_owned())]);
     let layer = Descriptor::of(kind, &evidence);
-    let manifest = referrer_manifest(&subject.manifest.descriptor(), kind, &layer, &note).unwrap();
+    let manifest =
+        referrer_manifest(&subject.manifest.descriptor(), kind, std::slice::from_ref(&layer), &note).unwrap();
     store.put_blobs(&[&evidence, EMPTY_CONFIG, &manifest.bytes]).unwrap();
     repository.manifests.insert(manifest.digest(), manifest.media_type.to_owned());
     repository.blobs.extend([layer.digest, BlobDigest::of(EMPTY_CONFIG)]);

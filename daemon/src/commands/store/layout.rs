@@ -3,7 +3,7 @@
 use super::{collect::writable, open};
 use crate::{
     error::{Error, Result, io},
-    keys::read_public,
+    keys::{read_public, result_keys},
     oci_layout::{self, Imported, TrustedKeys},
     output::{Output, human_bytes, on_one_line, printable},
     service::fold,
@@ -30,6 +30,10 @@ pub(crate) struct ExportArgs {
     /// A directory that is empty or not there yet
     #[arg(value_name = "DIR")]
     dir: PathBuf,
+    /// Also what the images were built from, so that they can be built again elsewhere: catalogue, sources, the build
+    /// root's packages
+    #[arg(long)]
+    rebuildable: bool,
 }
 
 /// What is imported, and who is believed.
@@ -55,11 +59,19 @@ fn role_and_file(text: &str) -> std::result::Result<(Role, PathBuf), String> {
 /// Writes published images to a layout.
 pub(super) fn export(args: &ExportArgs, settings: &Settings, output: &Output) -> Result<()> {
     let store = open(settings)?;
-    let exported = oci_layout::export(&store, &fold(&store)?, &args.images, &args.dir)?;
+    let trusted = args.rebuildable.then(|| result_keys(&settings.state.join("keys"))).transpose()?;
+    let trusted = trusted.as_ref().map(|keys| &keys.trusted);
+    let exported = oci_layout::export(&store, &fold(&store)?, &args.images, &args.dir, trusted)?;
     let text = || {
         let mut text = String::new();
         for image in &exported.images {
             let _ = writeln!(text, "  {image}");
+        }
+        if args.rebuildable {
+            let _ = writeln!(text, "  with {} things that they were built from", exported.inputs);
+        }
+        for absent in &exported.absent_inputs {
+            let _ = writeln!(text, "  without {}: it is not in the store", on_one_line(absent));
         }
         let (blobs, bytes) = (exported.blobs, human_bytes(exported.bytes));
         let (statements, dir) = (exported.statements, args.dir.display());
