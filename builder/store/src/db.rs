@@ -151,7 +151,7 @@ impl Db {
         Ok(Self { inner, path: path.to_owned() })
     }
 
-    /// Opens what there is of a database whose tables may be damaged or missing, to look at it or to [`Db::empty`] one.
+    /// Opens what there is of a database whose tables may be damaged or missing, to look at it or to drop one.
     /// The engine then takes its files as they are, and does no work of its own that would read them.
     pub(crate) fn open_damaged(path: &Path, mode: OpenMode) -> Result<Self> {
         require_head(path)?;
@@ -174,11 +174,16 @@ impl Db {
         Ok(Self { inner: opened.map_err(|error| unopened(path, error))?, path: path.to_owned() })
     }
 
-    /// Makes a table one without rows. What was in it is not read.
-    pub(crate) fn empty(&mut self, table: Table) -> Result<()> {
-        if self.inner.cf_handle(table.name()).is_some() {
-            self.inner.drop_cf(table.name()).map_err(|e| fault("drop a table", &self.path, e))?;
+    /// Drops a table, if it is there. What was in it is not read.
+    pub(crate) fn drop_table(&mut self, table: Table) -> Result<()> {
+        match self.inner.cf_handle(table.name()) {
+            Some(_) => self.inner.drop_cf(table.name()).map_err(|e| fault("drop a table", &self.path, e)),
+            None => Ok(()),
         }
+    }
+
+    /// Makes a table that was dropped, without rows.
+    pub(crate) fn make_table(&mut self, table: Table) -> Result<()> {
         let options = table_options(table, &Cache::new_lru_cache(BLOCK_CACHE_BYTES));
         self.inner.create_cf(table.name(), &options).map_err(|e| fault("make a table", &self.path, e))
     }

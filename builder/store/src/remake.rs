@@ -68,7 +68,8 @@ impl Store {
         let path = layout.db();
         let mut damaged = Db::open_damaged(&path, OpenMode::ReadWrite)?;
         damaged.write(note(&lost))?;
-        damaged.empty(Table::Blobs)?;
+        damaged.drop_table(Table::Blobs)?;
+        damaged.make_table(Table::Blobs)?;
         damaged.end_work();
         drop(damaged);
         let db = Db::open(&path, OpenMode::ReadWrite)?;
@@ -186,4 +187,41 @@ fn fill_part(
         }
     }
     Ok((rows, lost))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_goes_on_wherever_it_was_stopped_before_the_first_row() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path().join("store");
+        let store = Store::open(&at, OpenMode::ReadWrite).unwrap();
+        let blobs: Vec<BlobDigest> = (0..40_u8).map(|n| store.put_blob(&[n]).unwrap()).collect();
+        let path = store.inner.layout.db();
+        drop(store);
+        for steps in 1..=3 {
+            let mut db = Db::open_damaged(&path, OpenMode::ReadWrite).unwrap();
+            db.write(note(&BTreeMap::new())).unwrap();
+            if steps > 1 {
+                db.drop_table(Table::Blobs).unwrap();
+            }
+            if steps > 2 {
+                db.make_table(Table::Blobs).unwrap();
+            }
+            drop(db);
+            for mode in [OpenMode::ReadOnly, OpenMode::ReadWrite] {
+                let refused = Store::open(&at, mode).unwrap_err();
+                assert!(matches!(refused, Error::HalfMade { .. } | Error::Unopened { .. }), "{steps}: {refused}");
+                assert!(refused.to_string().contains("anneal store scrub --mend"), "{refused}");
+            }
+            let remade = Store::remake_blob_table(&at, ChunkHash::Blake3, 3, &|_| {}).unwrap().unwrap();
+            assert_eq!((remade.rows, remade.lost.len()), (40, 0), "{steps}");
+            let store = Store::open(&at, OpenMode::ReadWrite).unwrap();
+            for (digest, n) in blobs.iter().zip(0_u8..) {
+                assert_eq!(store.read_blob(digest, 9).unwrap(), [n]);
+            }
+        }
+    }
 }
