@@ -272,8 +272,10 @@ fn only_an_enrolled_key_decides_and_only_about_the_candidate_of_today() {
     place.anneal(&args).refused(1, &["c2", &other, "nothing was signed"]);
     assert_eq!(daemon.get("/v2/note/manifests/latest").status, 404);
     // A key that was revoked.
-    let id = place.anneal(&["key", "list", "--json"]).fine().json();
-    let id = id.as_object().unwrap().keys().next().unwrap().clone();
+    let keys = place.anneal(&["key", "list", "--json"]).fine().json();
+    let id = keys["approvers"].as_object().unwrap().keys().next().unwrap().clone();
+    let release = place.anneal(&["key", "export", "release"]).fine().out;
+    assert_eq!(keys["daemon"]["release"]["pem"], release.as_str(), "{keys}");
     let late = place.approver("grace");
     place.anneal(&["key", "revoke", &id, "--reason", "lost"]).fine();
     place.approve("c2", &key).refused(1, &[&id]);

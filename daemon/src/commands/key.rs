@@ -10,7 +10,11 @@ use anneal_api::{ApproverRequest, RevokeRequest};
 use anneal_attest::Role;
 use clap::Subcommand;
 use serde_json::json;
-use std::{fmt::Write as _, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
 
 /// What can be done with keys.
 #[derive(Debug, Subcommand)]
@@ -84,8 +88,18 @@ fn revoke(key: &str, reason: &str, settings: &Settings, output: &Output) -> Resu
     output.result(|| format!("key {id} decides nothing from now on\n"), &json!({ "key_id": id, "reason": reason }))
 }
 
+/// A public key of the daemon's.
+#[derive(serde::Serialize)]
+struct OwnKey {
+    id: String,
+    pem: String,
+}
+
 fn list(settings: &Settings, output: &Output) -> Result<()> {
     let state = view(settings)?.state()?;
+    let dir = settings.state.join("keys");
+    // a daemon that is asked over its socket may have its state elsewhere, and whoever asks may not look there
+    let own = own_keys(&dir);
     let text = || {
         let mut text = String::new();
         for (id, approver) in &state.approvers {
@@ -95,9 +109,22 @@ fn list(settings: &Settings, output: &Output) -> Result<()> {
         if state.approvers.is_empty() {
             text.push_str("no approver is enrolled: nothing can be published\n");
         }
+        match &own {
+            Ok(own) => own.iter().for_each(|(role, key)| text.push_str(&format!("{role:8} {}\n", key.id))),
+            Err(error) => text.push_str(&format!("the daemon's own keys cannot be listed: {error}\n")),
+        }
         printable(&text)
     };
-    output.result(text, &state.approvers)
+    output.result(text, &json!({ "approvers": state.approvers, "daemon": own.as_ref().ok() }))
+}
+
+/// The public halves of the daemon's keys.
+fn own_keys(dir: &Path) -> Result<BTreeMap<&'static str, OwnKey>> {
+    let keys = crate::keys::ROLES.into_iter().map(|role| {
+        let public = crate::keys::read_key(&dir.join(format!("{role}.pem")), role)?.public().clone();
+        Ok((role.as_str(), OwnKey { id: public.id().hex(), pem: public.to_pem()? }))
+    });
+    keys.collect()
 }
 
 fn export(role: Role, to: &crate::cli::ToFile, settings: &Settings, output: &Output) -> Result<()> {
