@@ -23,7 +23,7 @@ pub use error::Error;
 pub use journal::JournalHead;
 pub use json::{blob_digest_of, canonical_json};
 pub use listing::{Entry, EntryKind, TreePath, list, listing_text};
-pub use name::{CheckId, EntryName, ImageName, OutputName, PackageName, Tag, Version};
+pub use name::{CheckId, CommitId, EntryName, ImageName, OutputName, PackageName, Tag, Version};
 pub use source::{BlobSource, MemoryBlobs, ReadError};
 
 /// The result of this crate's fallible functions.

@@ -84,6 +84,11 @@ name_type!(
     |t| t.split_once('-').is_some_and(|(a, n)| (2..=4).contains(&a.len())
         && a.bytes().all(|b| b.is_ascii_uppercase()) && n.len() == 2 && n.bytes().all(|b| b.is_ascii_digit())));
 name_type!(
+    /// A commit of a git repository, in full.
+    CommitId, "commit",
+    "40 or 64 of 0-9 and a-f",
+    |t| matches!(t.len(), 40 | 64) && t.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)));
+name_type!(
     /// One component of a path in a tree: UTF-8, no `/`, no NUL, not `.` or `..`, at most 255 bytes.
     EntryName, "entry name",
     "1 to 255 bytes of UTF-8 without `/`, control characters, `.` or `..`",

@@ -6,6 +6,7 @@
 
 mod apt;
 mod apt_lock;
+mod branch;
 mod cargo;
 mod git;
 mod go;
@@ -14,6 +15,7 @@ mod pip;
 mod run;
 
 pub use apt_lock::lock_build_root;
+pub use branch::{BranchPlace, Mirror, SNAPSHOT_BYTES_MAX, SNAPSHOT_FILES_MAX};
 
 use crate::{
     FetchConfig,

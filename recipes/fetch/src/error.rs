@@ -1,6 +1,6 @@
 //! What can go wrong between a digest and its bytes, and between a lock and its build root.
 
-use anneal_content::BlobDigest;
+use anneal_content::{BlobDigest, CommitId};
 use std::{fmt, io, path::PathBuf};
 
 /// One place that was asked, and why it did not help.
@@ -78,6 +78,44 @@ pub enum Error {
     Lock {
         /// What is wrong, and where.
         reason: String,
+    },
+    /// What should name a branch of a git repository does not.
+    #[error(
+        "`{found}` names no branch of a git repository: {reason}; write `git+https://host/path.git#branch:directory`, or \
+         `git+file:///path.git#branch:directory` for a repository on this machine"
+    )]
+    BranchPlace {
+        /// What was written.
+        found: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A branch could not be looked at or fetched.
+    #[error("{place} cannot be followed now: {reason}")]
+    Branch {
+        /// The branch.
+        place: String,
+        /// What git said.
+        reason: String,
+    },
+    /// A commit has something that is never taken.
+    #[error("commit {commit} is not taken: {reason}")]
+    CommitRefused {
+        /// The commit.
+        commit: CommitId,
+        /// What, and where.
+        reason: String,
+    },
+    /// The files of a commit could not be written.
+    #[error("cannot write {path}, of commit {commit}")]
+    CommitFile {
+        /// The commit.
+        commit: CommitId,
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
     },
     /// The machine's package manager could not answer.
     #[error("cannot lock the build root through apt: {step}: {reason}; {next}")]

@@ -25,7 +25,7 @@ mod netrc;
 mod unpack;
 
 pub use build_root::{BUILD_ROOT_PACKAGES, OpenPackage, assemble_build_root};
-pub use clients::lock_build_root;
+pub use clients::{BranchPlace, Mirror, SNAPSHOT_BYTES_MAX, SNAPSHOT_FILES_MAX, lock_build_root};
 pub use config::{Clients, CoordinateKind, FetchConfig};
 pub use error::{Attempt, Error};
 pub use fetcher::{Fetched, Fetcher, MAX_MEASURED_BYTES, MAX_SOURCE_BYTES, Measured, Wanted};

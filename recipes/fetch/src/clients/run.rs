@@ -52,12 +52,33 @@ pub(super) fn directory(spool: &Path) -> Result<TempDir, Unavailable> {
         .map_err(|e| Unavailable::new(format!("no directory for the download in {}: {e}", spool.display())))
 }
 
+/// What one run is given that most are not.
+#[derive(Default)]
+pub(super) struct Given<'g> {
+    /// Its standard input.
+    pub(super) input: Option<fs::File>,
+    /// Variables that begin so are not handed down.
+    pub(super) without: Option<&'g str>,
+    /// Whether it is to be ended early.
+    pub(super) stop: Option<&'g dyn Fn() -> bool>,
+}
+
 impl Run<'_> {
     /// Runs it and returns what it wrote to standard output.
     pub(super) fn answer<'s>(
         &self,
         arguments: impl IntoIterator<Item = &'s str>,
         environment: &[(&str, &str)],
+    ) -> Result<String, Unavailable> {
+        self.answer_given(arguments, environment, Given::default())
+    }
+
+    /// The same with what most runs are not given. All of the output stays in [`Run::output`] until the next run.
+    pub(super) fn answer_given<'s>(
+        &self,
+        arguments: impl IntoIterator<Item = &'s str>,
+        environment: &[(&str, &str)],
+        given: Given<'_>,
     ) -> Result<String, Unavailable> {
         let name = self.program.file_name().unwrap_or(self.program.as_os_str()).to_string_lossy();
         let unable = |e: std::io::Error| match e.kind() {
@@ -71,15 +92,33 @@ impl Run<'_> {
         let out = fs::File::create(self.dir.join(OUTPUT)).map_err(unable)?;
         let errors = fs::File::create(self.dir.join(ERRORS)).map_err(unable)?;
         let mut command = Command::new(self.program);
-        command.args(arguments).envs(environment.iter().copied()).env("LC_ALL", "C.UTF-8");
-        command.stdin(Stdio::null()).stdout(out).stderr(errors).process_group(0);
+        command.args(arguments);
+        if let Some(prefix) = given.without {
+            let is_left_out = |name: &std::ffi::OsString| name.to_string_lossy().starts_with(prefix);
+            for (name, _) in std::env::vars_os().filter(|(name, _)| is_left_out(name)) {
+                command.env_remove(name);
+            }
+        }
+        command.envs(environment.iter().copied()).env("LC_ALL", "C.UTF-8");
+        command.stdin(given.input.map_or_else(Stdio::null, Stdio::from));
+        command.stdout(out).stderr(errors).process_group(0);
         let child = command.current_dir(self.cwd.unwrap_or(self.dir)).spawn().map_err(unable)?;
-        let status = self.wait(child, &name)?;
+        let status = self.wait(child, &name, given.stop.unwrap_or(&|| false))?;
         let answer = read_start(&self.dir.join(OUTPUT));
         if status.success() { Ok(answer) } else { Err(Unavailable::new(self.failure(&name, status, &answer))) }
     }
 
-    fn wait(&self, mut child: std::process::Child, name: &str) -> Result<ExitStatus, Unavailable> {
+    /// Where the output of the last run is.
+    pub(super) fn output(&self) -> std::path::PathBuf {
+        self.dir.join(OUTPUT)
+    }
+
+    fn wait(
+        &self,
+        mut child: std::process::Child,
+        name: &str,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<ExitStatus, Unavailable> {
         let started = Instant::now();
         let mut pause = Duration::from_millis(2);
         loop {
@@ -92,6 +131,8 @@ impl Run<'_> {
                 Some(format!("`{name}` was stopped after {} s", self.patience.as_secs()))
             } else if filled(self.dir) > self.limit.saturating_add(LEEWAY_BYTES) {
                 Some(format!("`{name}` was stopped: it downloaded more than the {} bytes listed", self.limit))
+            } else if stop() {
+                Some(format!("`{name}` was stopped, as was asked"))
             } else {
                 None
             };
