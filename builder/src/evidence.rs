@@ -8,7 +8,7 @@ use anneal_attest::{
 };
 use anneal_checks::{Finding, Outcome, Severity};
 use anneal_content::{
-    BlobDigest, BlobSource as _, CatalogDigest, Entry, EntryKind, PackageName, TreePath, canonical_json, list,
+    BlobDigest, BlobSource as _, CatalogDigest, CommitId, Entry, EntryKind, PackageName, TreePath, canonical_json, list,
 };
 use anneal_plan::{CutOff, Derived};
 use anneal_recipe::{Catalog, Needs, PackageRecipe, Place};
@@ -22,6 +22,8 @@ pub struct EvidenceInput {
     pub revision: CatalogDigest,
     /// The revision as a blob.
     pub revision_blob: BlobDigest,
+    /// The branch and its commit that the recipes are of, but for the releases that cases chose.
+    pub commit: Option<(String, CommitId)>,
     /// The advisories that asked for this build.
     pub advisories: BTreeMap<String, BlobDigest>,
     /// Names this run, globally.
@@ -195,6 +197,12 @@ impl Builder {
             ResourceDescriptor::blob("catalog", &input.revision_blob),
             ResourceDescriptor::blob("build-root.lock", &self.root.digest()),
         ];
+        dependencies.extend(input.commit.as_ref().map(|(place, commit)| ResourceDescriptor {
+            name: "catalog commit".to_owned(),
+            uri: place.clone(),
+            digest: BTreeMap::from([("gitCommit".to_owned(), commit.to_string())]),
+            ..ResourceDescriptor::default()
+        }));
         for package in &self.root.lock().packages {
             let mut resource =
                 ResourceDescriptor::blob(format!("{}_{}.deb", package.name, package.version), &package.sha256);

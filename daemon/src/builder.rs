@@ -12,7 +12,7 @@ use anneal_store::Store;
 
 /// A builder for these settings.
 pub(crate) fn new_builder(settings: &Settings, store: Store, cancel: CancelToken) -> Result<Builder> {
-    let lock_path = settings.lock.clone().ok_or_else(|| {
+    let lock_path = settings.lock_file().ok_or_else(|| {
         Error::Input("no lock of the build root; name one with `lock` in the configuration or ANNEAL_LOCK".into())
     })?;
     let text = std::fs::read_to_string(&lock_path).map_err(io("read", &lock_path))?;

@@ -84,6 +84,7 @@ impl Client {
         Err(match failure.code {
             1 => Error::No(failure.message),
             2 => Error::Input(failure.message),
+            3 => Error::Unreachable(failure.message),
             _ => Error::Internal(failure.message),
         })
     }

@@ -93,6 +93,7 @@ impl Error {
         match self {
             Self::No(_) => 1,
             Self::Unreachable(_) => 3,
+            Self::Fetch(anneal_fetch::Error::Branch { .. }) => 3,
             Self::Store(anneal_store::Error::Bucket(fault)) if !fault.is_sure() => 3,
             Self::Internal(_) | Self::Content(_) | Self::Plan(_) => 4,
             Self::Refused(_) | Self::Builder(_) => 1,

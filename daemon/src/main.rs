@@ -4,6 +4,7 @@
 //! what the daemon knows, `reconcile` asks the ledger what is next and `tasks` does it.
 
 mod backup;
+mod branch;
 mod builder;
 mod catalog_files;
 mod cli;

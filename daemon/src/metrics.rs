@@ -30,7 +30,15 @@ pub(crate) fn text(service: &Service) -> Result<String> {
         let open = state.candidates.values().filter(|c| c.status == CandidateStatus::Open).count() as u64;
         gauge("candidates_open", "Candidates that await a human.", open);
         gauge("publications", "Publications ever made.", state.publications.len() as u64);
+        if service.settings.follow.is_some() {
+            let refused = u64::from(state.refused_commit.is_some());
+            gauge("catalog_commit_refused", "Whether the newest commit of the followed branch is not taken.", refused);
+        }
     });
+    if service.settings.follow.is_some() {
+        let failed = service.looks_failed.load(std::sync::atomic::Ordering::Relaxed);
+        gauge("catalog_looks_failed", "Looks at the followed branch in a row that failed.", failed.into());
+    }
     gauge("store_blobs", "Blobs in the store.", stats.blobs);
     gauge("store_blob_bytes", "Bytes of blobs in the store.", stats.blob_bytes);
     gauge("store_blobs_damaged", "Blobs found damaged.", stats.damaged_blobs);

@@ -1,6 +1,7 @@
 //! `anneal daemon`: open the state, start the loop, open the doors, say that we are ready; drain on SIGTERM.
 
 use crate::{
+    branch::keep_following,
     error::{Error, Result},
     patience::{Patient, WRITE_PATIENCE},
     reconcile::reconcile,
@@ -48,9 +49,11 @@ async fn serve(service: Arc<Service>, socket: std::path::PathBuf, until_input_en
     let control = axum::serve(unix, control(service.clone())).with_graceful_shutdown(wait(stop.clone()));
     let public = axum::serve(http, public(service.clone())).with_graceful_shutdown(wait(stop.clone()));
     let doors = [tokio::spawn(control.into_future()), tokio::spawn(public.into_future())];
-    let (looping, housekeeping, scrubbing) = (service.clone(), service.clone(), service.clone());
+    let (looping, housekeeping, scrubbing, follower) =
+        (service.clone(), service.clone(), service.clone(), service.clone());
     let house = std::thread::spawn(move || keep_house(&housekeeping));
     let scrub = std::thread::spawn(move || keep_scrubbed(&scrubbing));
+    let following = std::thread::spawn(move || keep_following(&follower));
     let mut work = tokio::task::spawn_blocking(move || reconcile(&looping));
     let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
     tracing::info!(
@@ -73,7 +76,7 @@ async fn serve(service: Arc<Service>, socket: std::path::PathBuf, until_input_en
     }
     // It ends with the drain; where the loop ended by itself, the process ends anyway.
     if matches!(ended, Ended::Asked(_)) {
-        let _ = tokio::task::spawn_blocking(move || (house.join(), scrub.join())).await;
+        let _ = tokio::task::spawn_blocking(move || (house.join(), scrub.join(), following.join())).await;
     }
     stop.notify_waiters();
     for door in doors {
@@ -115,10 +118,12 @@ async fn wait_for_end(
             () = input_ended.notified() => return Ended::Asked("standard input ended"),
             _ = hup.recv() => {
                 let reloading = service.clone();
-                let outcome = tokio::task::spawn_blocking(move || reloading.reload_catalog()).await;
-                if let Ok(Err(error)) = outcome {
-                    service.board.trouble(format!("the catalogue was not read again: {}", error.chain()));
-                }
+                // Not waited for: a repository may take its time, and the next signal must be heard.
+                tokio::task::spawn_blocking(move || {
+                    if let Err(error) = reloading.reload_catalog() {
+                        reloading.board.trouble(format!("the catalogue was not read again: {}", error.chain()));
+                    }
+                });
             }
             _ = &mut *work => return Ended::Loop,
         }

@@ -4,6 +4,7 @@
 //! journal refuses (a full disk), the state is put back to what it was, so nothing is believed that was not written.
 
 use crate::{
+    branch::{self, Look},
     builder::new_builder,
     catalog_files::kept_catalog,
     documents,
@@ -12,13 +13,13 @@ use crate::{
     keys::{Keys, result_keys},
     progress::Board,
     retention::Facts,
-    settings::Settings,
+    settings::{Follow, Settings},
     tasks::{Again, swaps_in_force},
 };
 use anneal_builder::Builder;
-use anneal_content::{BlobDigest, BlobSource as _, ImageName, PackageName, Version};
+use anneal_content::{BlobDigest, BlobSource as _, CatalogDigest, CommitId, ImageName, PackageName, Version};
 use anneal_index::Index;
-use anneal_ledger::{Event, Record, RevisionCause, State, Wanted, WantedImage};
+use anneal_ledger::{Branch, BranchCommit, Event, Record, RevisionCause, State, Wanted, WantedImage};
 use anneal_plan::{Before, Derived, Toolchain, derive_after};
 use anneal_recipe::Catalog;
 use anneal_registry::Served;
@@ -28,7 +29,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -65,6 +66,10 @@ pub(crate) struct Service {
     draining: AtomicBool,
     /// Held while the catalogue changes, so that a reload and a remedy don't overwrite each other.
     changing: Mutex<()>,
+    /// Held while the branch that is followed is looked at.
+    following: Mutex<()>,
+    /// How many looks at it in a row failed.
+    pub(crate) looks_failed: AtomicU32,
     holdings: Mutex<Option<(Instant, Duration, Holdings)>>,
     collections: Mutex<Facts>,
 }
@@ -110,8 +115,9 @@ impl Service {
         }
         let keys = Keys::open(&dir.join("keys"))?;
         let cancel = CancelToken::new();
+        let base = branch::first_catalog(&settings)?;
+        let left = branch::left_since(&settings, &state)?;
         let builder = new_builder(&settings, store.clone(), cancel.clone())?;
-        let base = kept_catalog(&settings, false)?;
         let active = activate(&base, &state, &builder, None)?;
         let service = Arc::new(Self {
             index: Index::open(&dir.join("index"))?,
@@ -123,6 +129,8 @@ impl Service {
             again: Again::default(),
             draining: AtomicBool::new(false),
             changing: Mutex::new(()),
+            following: Mutex::new(()),
+            looks_failed: AtomicU32::new(0),
             holdings: Mutex::new(None),
             collections: Mutex::default(),
             settings,
@@ -132,7 +140,7 @@ impl Service {
             cancel,
         });
         service.reindex()?;
-        service.announce_catalog(RevisionCause::Files)?;
+        service.announce_catalog(base.digest()?, branch::in_force(&service.settings), left, false)?;
         service.ask_again()?;
         service.serve_publications()?;
         crate::tasks::ask_for_lost(&service)?;
@@ -209,14 +217,44 @@ impl Service {
         self.changed.notify_all();
     }
 
-    /// Reads the recipe files again.
+    /// Reads the recipe files again; where they are of a branch, looks where that is first.
     pub(crate) fn reload_catalog(&self) -> Result<bool> {
+        match branch::look(self, true)? {
+            Look::Same => {}
+            Look::Taken { changed } => return Ok(changed),
+            Look::Refused { at, why } => {
+                return Err(Error::Recipes(format!("{at} is not taken, and what was in force stays:\n{why}")));
+            }
+        }
         let _changing = self.changing();
         let base = kept_catalog(&self.settings, false)?;
         let last = self.active();
         let active = self.with_state(|state| activate(&base, state, &self.builder, Some(&last)))?;
         *self.active.lock().unwrap_or_else(PoisonError::into_inner) = active;
-        self.announce_catalog(RevisionCause::Files)
+        self.announce_catalog(base.digest()?, branch::in_force(&self.settings), None, false)
+    }
+
+    /// A commit of the branch that is followed is in force from now on; says whether the catalogue is another one. Where it
+    /// can't be, nothing has changed.
+    pub(crate) fn take_commit(
+        &self,
+        follow: &Follow,
+        base: &Catalog,
+        at: BranchCommit,
+        left: Option<CommitId>,
+    ) -> Result<bool> {
+        let _changing = self.changing();
+        let last = self.active();
+        let active = self.with_state(|state| activate(base, state, &self.builder, Some(&last)))?;
+        follow.put_in_force(&at.commit)?;
+        *self.active.lock().unwrap_or_else(PoisonError::into_inner) = active;
+        let mends = self.with_state(|state| state.refused_commit.is_some());
+        self.announce_catalog(base.digest()?, Some(at), left, mends)
+    }
+
+    /// Held by whoever looks at the branch that is followed.
+    pub(crate) fn following(&self) -> MutexGuard<'_, ()> {
+        self.following.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Records something by which packages are other builds from now on, and derives the active catalogue anew: one of them
@@ -250,18 +288,36 @@ impl Service {
         Ok(())
     }
 
-    /// Journals the active catalogue if the journal has another one; says whether it had.
-    fn announce_catalog(&self, cause: RevisionCause) -> Result<bool> {
+    /// Journals the active catalogue if the journal has another one, and the commit that its files are of if that has other
+    /// recipes, left another one behind or mends a refused one; says whether the catalogue is another one.
+    fn announce_catalog(
+        &self,
+        files: CatalogDigest,
+        at: Option<BranchCommit>,
+        left: Option<CommitId>,
+        mends: bool,
+    ) -> Result<bool> {
         let catalog = self.active().catalog;
         let revision = catalog.digest()?;
         documents::put_back(&self.store, &self.state(), &catalog, self.builder.lock())?;
-        if self.with_state(|state| state.revision.is_some_and(|(known, _)| known == revision)) {
-            return Ok(false);
+        let mut events = Vec::new();
+        if let Some(at) = &at {
+            let same = |known: &Branch| known.at.place == at.place && known.files == files;
+            if mends || left.is_some() || !self.with_state(|state| state.branch.as_ref().is_some_and(same)) {
+                events.push(Event::BranchFollowed { at: at.clone(), files, left });
+            }
         }
+        let changed = self.with_state(|state| state.revision.is_none_or(|(known, _)| known != revision));
+        // Where a directory takes the place of a branch, that is said even if both have the same.
+        let left_branch = at.is_none() && self.with_state(|state| state.branch.is_some());
         let _lease = self.store.lease();
-        let blob = self.store.put_blob(&catalog.to_json()?)?;
-        self.record(Event::CatalogImported { revision, blob, cause })?;
-        Ok(true)
+        if changed || left_branch {
+            let blob = self.store.put_blob(&catalog.to_json()?)?;
+            let cause = at.map_or(RevisionCause::Files, |at| RevisionCause::Branch { at });
+            events.push(Event::CatalogImported { revision, blob, cause });
+        }
+        self.record_all(events)?;
+        Ok(changed)
     }
 
     /// A new start looks again at wanted images that were refused: the suite or the host may have changed. One that

@@ -2,7 +2,8 @@
 //!
 //! ```toml
 //! state = "/var/lib/anneal"
-//! catalog = "/etc/anneal/recipes"
+//! catalog = "/etc/anneal/recipes"      # or a branch: { git = "https://host/path.git", branch = "main", directory = "recipes" }
+//! catalog-poll-seconds = 60            # how often a branch is looked at
 //! images = ["curl", "nginx"]           # of the catalogue; left out: all of them
 //! listen = "127.0.0.1:8378"
 //! keep-published = "forever"          # or { days = 365 }, or { releases = 10 }
@@ -15,6 +16,7 @@
 //! ```
 
 mod blobs;
+mod catalog;
 
 use crate::{
     error::{Error, Result, io},
@@ -23,6 +25,8 @@ use crate::{
 use anneal_content::ImageName;
 use anneal_ledger::{Keep, KeepPublished};
 use anneal_store::{BucketPlace, ChunkHash};
+pub(crate) use catalog::Follow;
+use catalog::{Written, lock_of};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -35,7 +39,8 @@ use std::{
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct File {
     state: Option<PathBuf>,
-    catalog: Option<PathBuf>,
+    catalog: Option<catalog::Written>,
+    catalog_poll_seconds: Option<u64>,
     images: Option<BTreeSet<ImageName>>,
     lock: Option<PathBuf>,
     feed: Option<PathBuf>,
@@ -67,8 +72,9 @@ pub(crate) struct Flags {
     /// Where everything is kept [env: ANNEAL_STATE; default: /var/lib/anneal for root]
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
-    /// The catalogue: a directory with packages/ and images/ [env: ANNEAL_CATALOG]
-    #[arg(long, global = true, value_name = "DIR")]
+    /// The catalogue: a directory with packages/ and images/, or a branch that the daemon follows:
+    /// git+https://HOST/PATH#BRANCH:DIRECTORY [env: ANNEAL_CATALOG]
+    #[arg(long, global = true, value_name = "DIR|BRANCH")]
     pub(crate) catalog: Option<PathBuf>,
     /// The configuration file [env: ANNEAL_CONFIG; default: /etc/anneal/config.toml or the XDG one]
     #[arg(long, global = true, value_name = "FILE")]
@@ -112,7 +118,10 @@ impl std::fmt::Display for Origin {
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) state: PathBuf,
+    /// The catalogue's directory; of a branch that is followed, the one that its newest good commit is written to.
     pub(crate) catalog: Option<PathBuf>,
+    /// The branch that the catalogue is read from, where it is.
+    pub(crate) follow: Option<Follow>,
     /// The images of the catalogue that are kept; none named: all.
     pub(crate) images: BTreeSet<ImageName>,
     pub(crate) lock: Option<PathBuf>,
@@ -237,20 +246,21 @@ impl Settings {
             resolver.pick("state", flags.state.clone(), file.state, default_state(surroundings), show_path, paths)?;
         let state = if state.is_absolute() { state } else { surroundings.cwd.join(state) };
         let found = find_upwards(&surroundings.cwd);
-        let catalog = resolver.pick(
+        let written = resolver.pick(
             "catalog",
-            flags.catalog.clone().map(Some),
+            flags.catalog.clone().map(|named| Some(Written::At(named))),
             file.catalog.map(Some),
-            found,
-            show_optional,
-            |t| Some(paths(t)),
+            found.map(Written::At),
+            |written| written.as_ref().map_or_else(|| "(none)".into(), ToString::to_string),
+            |t| Some(Some(Written::At(t.into()))),
         )?;
+        let seconds = |text: &str| text.parse::<u64>().ok();
+        let poll = file.catalog_poll_seconds;
+        let poll_seconds = resolver.pick("catalog-poll-seconds", None, poll, 60, u64::to_string, seconds)?;
+        let (catalog, follow) = written.map_or(Ok((None, None)), |written| written.resolved(&state, poll_seconds))?;
         let images = resolver.pick("images", None, file.images, BTreeSet::new(), image_names, image_list)?;
-        let beside = catalog.as_ref().and_then(|catalog| {
-            let inside = catalog.join("vendor/build-root.lock");
-            let beside = catalog.parent().map(|dir| dir.join("vendor/build-root.lock"));
-            [Some(inside), beside].into_iter().flatten().find(|path| path.exists())
-        });
+        // That of a commit is looked for when it is needed.
+        let beside = catalog.as_deref().filter(|_| follow.is_none()).and_then(lock_of);
         let lock = resolver.pick("lock", None, file.lock.map(Some), beside, show_optional, |t| Some(paths(t)))?;
         let feed = resolver.pick("feed", None, file.feed, state.join("feed"), show_path, paths)?;
         let local = SocketAddr::from(([127, 0, 0, 1], 8378));
@@ -272,7 +282,6 @@ impl Settings {
         let builder = "urn:anneal:builder:self-hosted:v1".to_owned();
         let builder_id =
             resolver.pick("builder-id", None, file.builder_id, builder, Clone::clone, |t| Some(t.into()))?;
-        let seconds = |text: &str| text.parse::<u64>().ok();
         let drain_seconds = resolver.pick("drain-seconds", None, file.drain_seconds, 30, u64::to_string, seconds)?;
         let retry_seconds = resolver.pick("retry-seconds", None, file.retry_seconds, 900, u64::to_string, seconds)?;
         let keep_days = resolver.pick("keep-days", None, file.keep_days, 14, u64::to_string, seconds)?;
@@ -294,6 +303,7 @@ impl Settings {
         Ok(Self {
             state,
             catalog,
+            follow,
             images,
             lock,
             cache,
@@ -322,14 +332,6 @@ impl Settings {
     /// What vouches for the chunks of blobs.
     pub(crate) fn chunk_hash(&self) -> ChunkHash {
         if self.fips { ChunkHash::Sha256 } else { ChunkHash::Blake3 }
-    }
-
-    /// The catalogue's directory, or an error that says how to name one.
-    pub(crate) fn catalog_dir(&self) -> Result<&Path> {
-        self.catalog.as_deref().ok_or_else(|| {
-            Error::Input("no catalogue: there is no anneal.toml and no recipes/ here or above; name one with --catalog DIR, or begin one with \
-                 `anneal init`".into())
-        })
     }
 }
 

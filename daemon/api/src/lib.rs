@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf};
 /// Why a request was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// The exit code for the command: 1 no, 2 bad input, 4 internal.
+    /// The exit code for the command: 1 no, 2 bad input, 3 a peer of the daemon is unreachable, 4 internal.
     pub code: u8,
     /// What to print.
     pub message: String,

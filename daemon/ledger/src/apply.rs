@@ -4,8 +4,8 @@
 //! earlier event introduced is refused here, which means a damaged journal; promises are asked for in `admit`.
 
 use crate::{
-    Approver, Candidate, CandidateId, CandidateStatus, Case, CaseStatus, Decision, Event, Failure, Hit, HitKind, Image,
-    Publication, Record, Refusal, RevisionCause, State,
+    Approver, Branch, Candidate, CandidateId, CandidateStatus, Case, CaseStatus, Decision, Event, Failure, Hit,
+    HitKind, Image, Publication, Record, Refusal, RefusedCommit, RevisionCause, State,
 };
 use anneal_content::{BlobDigest, CatalogDigest, ImageName};
 
@@ -18,6 +18,15 @@ impl State {
         let at_ms = record.at_ms;
         match &record.event {
             Event::CatalogImported { revision, blob, cause } => self.catalog_imported(*revision, *blob, cause),
+            Event::BranchFollowed { at, files, .. } => {
+                self.branch = Some(Branch { at: at.clone(), files: *files });
+                self.refused_commit = None;
+                Ok(())
+            }
+            Event::CommitRefused { at, why, .. } => {
+                self.refused_commit = Some(RefusedCommit { at: at.clone(), why: why.clone(), at_ms });
+                Ok(())
+            }
             Event::AdvisoryImported { id, record } => {
                 self.advisories.insert(id.clone(), *record);
                 self.advisory_times.entry(id.clone()).or_insert(at_ms);
@@ -199,6 +208,10 @@ impl State {
         cause: &RevisionCause,
     ) -> Result<(), Refusal> {
         self.revision = Some((revision, blob));
+        if *cause == RevisionCause::Files {
+            // No branch is followed any more.
+            (self.branch, self.refused_commit) = (None, None);
+        }
         // Whatever failed may have been mended: a place, a limit and the like are no part of a derivation.
         self.failures.clear();
         self.revisions.push((revision, blob, cause.clone()));

@@ -1,8 +1,8 @@
 //! The events of the journal, as they are stored: one JSON object each, tagged by `event`.
 
-use crate::{Ground, Linked, Settling, Withdrawal};
+use crate::{BranchCommit, Ground, Linked, RevisionCause, Settling, Withdrawal};
 use anneal_content::{
-    ActionDigest, BlobDigest, CatalogDigest, DerivationId, ImageName, PackageName, Tag, TreeDigest, Version,
+    ActionDigest, BlobDigest, CatalogDigest, CommitId, DerivationId, ImageName, PackageName, Tag, TreeDigest, Version,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -39,19 +39,6 @@ pub struct Record {
     /// What happened.
     #[serde(flatten)]
     pub event: Event,
-}
-
-/// Why a catalog revision came to be.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "kind")]
-pub enum RevisionCause {
-    /// The recipe files changed.
-    Files,
-    /// A case moved packages to other releases.
-    Remediation {
-        /// The advisory whose case it is.
-        advisory: String,
-    },
 }
 
 /// How certain a hit is.
@@ -176,6 +163,26 @@ pub enum Event {
         blob: BlobDigest,
         /// Why.
         cause: RevisionCause,
+    },
+    /// The branch that is followed had another commit whose recipes were taken, though they may be what is active already.
+    BranchFollowed {
+        /// That commit.
+        at: BranchCommit,
+        /// The revision that its recipes are by themselves, without the releases that cases chose.
+        files: CatalogDigest,
+        /// Where the branch was rewritten: the commit that was followed before, and that is no part of it any more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        left: Option<CommitId>,
+    },
+    /// The branch that is followed has a commit that was not taken. What was taken before stays in force.
+    CommitRefused {
+        /// That commit.
+        at: BranchCommit,
+        /// Every mistake of it.
+        why: String,
+        /// Where the branch was rewritten: the commit that is in force, and that is no part of it any more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        left: Option<CommitId>,
     },
     /// An advisory record was taken in (a changed record is a new event).
     AdvisoryImported {

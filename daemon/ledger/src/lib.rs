@@ -13,6 +13,7 @@ mod event;
 mod kept;
 mod refusal;
 mod retention;
+mod revision;
 mod state;
 mod swap;
 mod tasks;
@@ -20,12 +21,15 @@ mod withdrawal;
 
 pub use event::{
     CandidateId, CheckInputs, Decision, Event, EvidenceRef, Hit, HitKind, LayerRecord, PackageRecord, Payload,
-    PayloadKind, Record, RevisionCause,
+    PayloadKind, Record,
 };
 pub use kept::{Kept, KeptProof, Linked};
 pub use refusal::Refusal;
 pub use retention::{Form, Needed, Reference};
-pub use state::{Approver, Candidate, CandidateStatus, Case, CaseStatus, Failure, Image, Publication, State};
+pub use revision::{BranchCommit, RevisionCause};
+pub use state::{
+    Approver, Branch, Candidate, CandidateStatus, Case, CaseStatus, Failure, Image, Publication, RefusedCommit, State,
+};
 pub use swap::{Ground, Settling};
 pub use tasks::{Task, Wanted, WantedImage, next_tasks};
 pub use withdrawal::{Keep, KeepPublished, Withdrawal};

@@ -1,6 +1,8 @@
 //! The state that the events add up to.
 
-use crate::{CandidateId, CheckInputs, Decision, EvidenceRef, Hit, Kept, LayerRecord, PackageRecord, RevisionCause};
+use crate::{
+    BranchCommit, CandidateId, CheckInputs, Decision, EvidenceRef, Hit, Kept, LayerRecord, PackageRecord, RevisionCause,
+};
 use anneal_content::{BlobDigest, CatalogDigest, DerivationId, ImageName, PackageName, Tag, Version};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +14,13 @@ pub struct State {
     pub revision: Option<(CatalogDigest, BlobDigest)>,
     /// Every revision that was ever active, with its cause, in order.
     pub revisions: Vec<(CatalogDigest, BlobDigest, RevisionCause)>,
+    /// Where the catalogue is read from a branch: the commit that is in force, with the revision that its recipes are by
+    /// themselves.
+    #[serde(default)]
+    pub branch: Option<Branch>,
+    /// The branch's newest commit, while that is not taken.
+    #[serde(default)]
+    pub refused_commit: Option<RefusedCommit>,
     /// Advisory id to the newest record.
     pub advisories: BTreeMap<String, BlobDigest>,
     /// When each advisory was first imported, milliseconds since 1970.
@@ -51,6 +60,26 @@ pub struct State {
     pub approvers: BTreeMap<String, Approver>,
     /// Publications in order.
     pub publications: Vec<Publication>,
+}
+
+/// The commit that is in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Branch {
+    /// It.
+    pub at: BranchCommit,
+    /// The revision that its recipes are by themselves, without the releases that cases chose.
+    pub files: CatalogDigest,
+}
+
+/// A commit that was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedCommit {
+    /// Which.
+    pub at: BranchCommit,
+    /// Every mistake of it.
+    pub why: String,
+    /// Since when, milliseconds since 1970.
+    pub at_ms: u64,
 }
 
 /// Where a case stands.
@@ -245,6 +274,11 @@ pub struct Publication {
 }
 
 impl State {
+    /// The commit that a revision's recipes are of, where they are of one.
+    pub fn commit_of(&self, revision: &CatalogDigest) -> Option<&BranchCommit> {
+        self.revisions.iter().rev().find(|(known, ..)| known == revision).and_then(|(.., cause)| cause.commit())
+    }
+
     /// The newest publication of an image.
     pub fn published(&self, image: &ImageName) -> Option<&Publication> {
         self.publications.iter().rev().find(|p| p.image == *image)

@@ -83,10 +83,10 @@ fn catalogue(settings: &Settings, output: &Output) -> Result<String> {
 
 /// The lock of the build root, read.
 pub(super) fn read_lock(settings: &Settings) -> Result<BuildRootLock> {
-    let path = settings.lock.as_deref().ok_or_else(|| {
+    let path = settings.lock_file().ok_or_else(|| {
         Error::Input("no lock of the build root; make one with `anneal recipe lock build-root`".into())
     })?;
-    let text = std::fs::read_to_string(path).map_err(io("read", path))?;
+    let text = std::fs::read_to_string(&path).map_err(io("read", &path))?;
     Ok(BuildRootLock::parse(&text)?)
 }
 

@@ -9,7 +9,7 @@ use crate::{
     view::{View, view},
 };
 use anneal_attest::Keyring;
-use anneal_content::{BlobDigest, PackageName, Version};
+use anneal_content::{BlobDigest, CommitId, PackageName, Version};
 use anneal_ledger::{Decision, Event, Record, RevisionCause, Settling};
 use anneal_store::Store;
 use serde::Serialize;
@@ -170,15 +170,25 @@ fn settled(package: &PackageName, settling: &Settling) -> String {
     }
 }
 
+/// What a branch left behind.
+fn rewritten(left: &Option<CommitId>) -> String {
+    let told = |left| format!("; the branch was REWRITTEN: {left} is no part of it any more");
+    left.as_ref().map(told).unwrap_or_default()
+}
+
 /// An event in one line.
 pub(super) fn event_text(event: &Event) -> String {
     match event {
         Event::CatalogImported { revision, cause, .. } => match cause {
             RevisionCause::Files => format!("catalogue {revision} is the active one, from files"),
-            RevisionCause::Remediation { advisory } => {
-                format!("catalogue {revision} is the active one, because of {advisory}")
+            RevisionCause::Branch { at } => format!("catalogue {revision} is the active one, from {at}"),
+            RevisionCause::Remediation { advisory, over } => {
+                let over = over.as_ref().map(|at| format!(", over {at}")).unwrap_or_default();
+                format!("catalogue {revision} is the active one, because of {advisory}{over}")
             }
         },
+        Event::BranchFollowed { at, files, left } => format!("{at} is in force: catalogue {files}{}", rewritten(left)),
+        Event::CommitRefused { at, why, left } => format!("{at} was NOT taken{}: {why}", rewritten(left)),
         Event::AdvisoryImported { id, .. } => format!("advisory {id} was taken in"),
         Event::AdvisoryMatched { id, hits, images, .. } => {
             let hits: Vec<_> = hits.iter().map(|hit| format!("{} {}", hit.package, hit.version)).collect();

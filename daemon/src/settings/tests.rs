@@ -88,3 +88,37 @@ fn a_bucket_is_named_in_the_file_or_by_variables_and_needs_a_server() {
     Settings::resolve(&flags, &surroundings(&[])).unwrap_err();
     assert_eq!(Settings::resolve(&Flags::default(), &surroundings(&[])).unwrap().bucket, None);
 }
+
+#[test]
+fn a_catalogue_is_a_directory_or_a_branch_in_one_text_or_in_a_table() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("config.toml");
+    let read = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        let flags = Flags { config: Some(path.clone()), ..Flags::default() };
+        Settings::resolve(&flags, &surroundings(&[("ANNEAL_STATE", "/srv/anneal")]))
+    };
+    let settings = read("catalog = \"/etc/anneal/recipes\"").unwrap();
+    assert_eq!(settings.catalog_dir().unwrap(), Path::new("/etc/anneal/recipes"));
+    assert!(settings.follow.is_none());
+    let table = "[catalog]\ngit = \"/srv/team.git\"\nbranch = \"main\"\ndirectory = \"recipes\"";
+    for text in ["catalog = \"git+file:///srv/team.git#main:recipes\"", table] {
+        let settings = read(&format!("catalog-poll-seconds = 5\n{text}")).unwrap();
+        let follow = settings.follow.clone().unwrap();
+        assert_eq!(follow.place.to_string(), "git+file:///srv/team.git#main:recipes");
+        assert_eq!(follow.poll_seconds, 5);
+        assert!(settings.catalog.as_ref().unwrap().starts_with("/srv/anneal/catalog"));
+        let shown = settings.shown.iter().find(|shown| shown.0 == "catalog").unwrap();
+        assert_eq!(shown.1, "git+file:///srv/team.git#main:recipes");
+        assert!(settings.catalog_dir().unwrap_err().to_string().contains("was taken yet"));
+    }
+    for wrong in [
+        "catalog = \"git+https://example.org/a.git\"",
+        "catalog = \"git+ssh://example.org/a.git#main\"",
+        "[catalog]\ngit = \"https://example.org/a.git\"",
+        "[catalog]\ngit = \"relative/a.git\"\nbranch = \"main\"",
+        "[catalog]\ngit = \"/a.git\"\nbranch = \"main\"\ntag = \"v1\"",
+    ] {
+        assert!(read(wrong).is_err(), "{wrong}");
+    }
+}

@@ -164,6 +164,7 @@ pub(super) fn sign(service: &Service, manifest: &BlobDigest) -> Result<()> {
     let input = EvidenceInput {
         revision,
         revision_blob,
+        commit: state.commit_of(&revision).map(|at| (at.place.clone(), at.commit.clone())),
         advisories: fixed,
         invocation: format!("urn:anneal:image:{}:{}", manifest.hex(), recorded.at_ms),
         finished_secs: i64::try_from(recorded.at_ms / 1000).unwrap_or(i64::MAX),

@@ -2,6 +2,7 @@
 
 use super::kept_builds;
 use crate::{
+    branch::in_force,
     error::Result,
     service::{Active, Service},
 };
@@ -135,8 +136,8 @@ pub(super) fn remediate(service: &Service, ids: &[String]) -> Result<()> {
     let steps = plan(Some(&active.derived), &next.derived, &goal, &known, &BTreeMap::new()).with_kept(&kept);
     let steps = service.store.put_blob(&canonical_json(&steps)?)?;
     let to = next.catalog.digest()?;
-    let cause =
-        RevisionCause::Remediation { advisory: answered.iter().map(|a| a.0.as_str()).collect::<Vec<_>>().join(" ") };
+    let advisory = answered.iter().map(|a| a.0.as_str()).collect::<Vec<_>>().join(" ");
+    let cause = RevisionCause::Remediation { advisory, over: in_force(&service.settings) };
     for (advisory, moves) in answered {
         // Where two cases move one package, both go to the later release.
         let reached = |package: &PackageName, to: Version| bumps.get(package).map_or(to, |(_, last)| last.clone());

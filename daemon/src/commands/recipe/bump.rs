@@ -35,7 +35,7 @@ pub(crate) struct BumpArgs {
 }
 
 pub(super) fn bump(args: &BumpArgs, settings: &Settings, output: &Output) -> Result<()> {
-    let files = recipe_files(settings.catalog_dir()?)?;
+    let files = recipe_files(settings.own_catalog_dir()?)?;
     let catalog = parse(&files, settings)?.map_err(|mistakes| Error::Recipes(mistakes.render(output.color)))?;
     let recipe = catalog.package(&args.name).map_err(|error| super::with_help(&error))?;
     let (path, text) = recipe_file(&files, &args.name)?;

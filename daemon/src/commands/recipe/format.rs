@@ -22,7 +22,7 @@ pub(crate) struct FormatArgs {
 
 pub(super) fn format(args: &FormatArgs, settings: &Settings, output: &Output) -> Result<()> {
     let files = if args.files.is_empty() {
-        recipe_files(settings.catalog_dir()?)?
+        recipe_files(settings.own_catalog_dir()?)?
     } else {
         let read = |path: &PathBuf| Ok((path.display().to_string(), recipe_text(path)?));
         args.files.iter().map(read).collect::<Result<Vec<_>>>()?

@@ -67,7 +67,7 @@ fn lock_path(named: Option<&Path>, settings: &Settings) -> Result<PathBuf> {
     if let Some(path) = named.or(settings.lock.as_deref()) {
         return Ok(path.to_owned());
     }
-    let beside = settings.catalog_dir()?.parent().map(|dir| dir.join("vendor/build-root.lock"));
+    let beside = settings.own_catalog_dir()?.parent().map(|dir| dir.join("vendor/build-root.lock"));
     beside.ok_or_else(|| Error::Input("where is the lock to be written? name a file with -o".into()))
 }
 

@@ -40,7 +40,7 @@ pub(crate) struct SourcesArgs {
 
 pub(super) fn lock_sources(args: &SourcesArgs, settings: &Settings, output: &Output) -> Result<()> {
     let name = args.name.as_ref().ok_or_else(|| Error::Input("name the package whose lock file it is".into()))?;
-    let files = recipe_files(settings.catalog_dir()?)?;
+    let files = recipe_files(settings.own_catalog_dir()?)?;
     let catalog = parse(&files, settings)?.map_err(|mistakes| Error::Recipes(mistakes.render(output.color)))?;
     let recipe = catalog.package(name).map_err(|error| super::with_help(&error))?;
     let (path, text) = recipe_file(&files, name)?;

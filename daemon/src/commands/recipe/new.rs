@@ -32,7 +32,7 @@ pub(crate) struct NewArgs {
 }
 
 pub(super) fn new(args: &NewArgs, settings: &Settings, output: &Output) -> Result<()> {
-    let dir = settings.catalog_dir()?;
+    let dir = settings.own_catalog_dir()?;
     let files = recipe_files(dir)?;
     let catalog = parse(&files, settings)?.map_err(|mistakes| Error::Recipes(mistakes.render(output.color)))?;
     let path = args.output.clone().unwrap_or_else(|| dir.join(format!("packages/{}.toml", args.name)));
