@@ -18,6 +18,7 @@ mod keys;
 mod metrics;
 mod oci_layout;
 mod output;
+mod patch;
 mod patience;
 mod progress;
 mod reconcile;

@@ -1,7 +1,7 @@
 //! The two doors: a Unix socket of mode 0600 through which changes come, and loopback HTTP that only reads.
 //!
 //! ```text
-//! socket  GET  /v1/state, /v1/progress?after=N, /v1/blob/DIGEST, /v1/overview, /v1/events?from=SEQ
+//! socket  GET  /v1/state, /v1/progress?after=N, /v1/blob/DIGEST, /v1/overview, /v1/events?from=SEQ, /v1/cases/ID/patch
 //!         GET  /v1/store/why/DIGEST, /v1/journal?from=SEQ, /v1/log/head
 //!         POST /v1/store/collect, /v1/store/backup, /v1/store/import, /v1/store/pins, /v1/store/pins/DIGEST/remove
 //!         POST /v1/trials, /v1/trials/goal
@@ -14,6 +14,7 @@ use crate::{
     error::{Error, Result, io},
     metrics,
     oci_layout::{self, Imported, TrustedKeys},
+    patch::patch_of,
     retention::{self, Collected, Why},
     service::Service,
     tasks,
@@ -93,6 +94,7 @@ pub(crate) fn control(service: Arc<Service>) -> Router {
         .route("/v1/approvers/{key}/revoke", post(revoke))
         .route("/v1/candidates/{id}/decision", post(decide))
         .route("/v1/catalog/reload", post(reload))
+        .route("/v1/cases/{id}/patch", get(patch))
         .route("/v1/trials", post(try_package))
         .route("/v1/trials/goal", post(trial_goal))
         .route("/v1/store/collect", post(collect))
@@ -287,6 +289,20 @@ async fn reload(State(service): Shared) -> Answer<Json<bool>> {
         let changed = service.reload_catalog()?;
         tasks::ask_for_lost(&service)?;
         Ok(Json(changed))
+    })
+    .await
+}
+
+async fn patch(State(service): Shared, Path(id): Path<String>) -> Answer<Json<String>> {
+    blocking(move || {
+        let state = service.state();
+        let no_case = || Error::Input(format!("there is no case {id}"));
+        let case = state.cases.get(&id).ok_or_else(no_case)?;
+        let record = state.advisories.get(&id).ok_or_else(no_case)?;
+        let advisory = anneal_advisory::parse(&service.small_blob(record)?)?;
+        // The files stay what they are while they are read.
+        let _changing = service.changing();
+        Ok(Json(patch_of(&service.settings, &state, case, &advisory)?))
     })
     .await
 }

@@ -3,13 +3,15 @@
 mod certificate;
 
 use crate::{
+    cli::ToFile,
     commands::{advisory, log::when},
     error::{Error, Result},
-    output::{Output, printable},
+    output::{Output, printable, write_file},
+    patch::patch_of,
     settings::Settings,
     view::{View, view},
 };
-use anneal_ledger::{Case, KeptProof, State};
+use anneal_ledger::{Case, CaseStatus, KeptProof, State};
 use anneal_plan::{BuildPlan, KeepGround, KeptBuild, KeptBuilds};
 use clap::Subcommand;
 use serde_json::json;
@@ -30,6 +32,13 @@ pub(crate) enum CaseCommand {
         /// The advisory's id, or an alias
         id: String,
     },
+    /// What was chosen for a case as a patch of the recipes, for `git am` or `git apply`
+    Patch {
+        /// The advisory's id, or an alias
+        id: String,
+        #[command(flatten)]
+        to: ToFile,
+    },
 }
 
 /// Performs the command.
@@ -44,7 +53,29 @@ pub(crate) fn run(command: &CaseCommand, settings: &Settings, output: &Output) -
             let certificate = certificate::Certificate::of(&state, case, plan_of(&view, case)?.as_ref())?;
             output.result(|| printable(&certificate.text()), &certificate)
         }
+        CaseCommand::Patch { id, to } => {
+            let case = find(&view, &state, id)?;
+            let text = patch(&view, &state, case, settings)?;
+            match &to.output {
+                Some(path) => write_file(path, text.as_bytes()),
+                None => output.result(|| text.clone(), &json!({ "case": case.advisory, "patch": &text })),
+            }
+        }
     }
+}
+
+/// The patch, made by whoever has the recipes that are in force.
+fn patch(view: &View, state: &State, case: &Case, settings: &Settings) -> Result<String> {
+    match view {
+        View::Daemon(client) => client.get(&format!("/v1/cases/{}/patch", in_path(&case.advisory))),
+        View::Directory(_) => patch_of(settings, state, case, &advisory::find(view, state, &case.advisory)?.0),
+    }
+}
+
+/// Text as one part of a path.
+fn in_path(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 /// The plan that was made when releases were chosen.
@@ -92,8 +123,29 @@ fn list(state: &State, output: &Output) -> Result<()> {
 fn show(view: &View, state: &State, case: &Case, output: &Output) -> Result<()> {
     let plan = plan_of(view, case)?.map(|plan| plan.with_kept(&kept_builds(state)));
     let candidates: Vec<_> = state.candidates.values().filter(|c| c.fixes.contains(&case.advisory)).collect();
+    let chosen = match &case.status {
+        CaseStatus::Remediating { revision } => Some((*revision, state.commit_of(revision))),
+        _ => None,
+    };
+    let waits = state.branch.as_ref().filter(|_| !case.bumps.is_empty()).map(|branch| {
+        let place = &branch.at.place;
+        if state.revision.is_some_and(|(active, _)| active == branch.files) {
+            format!("{place} has all that was chosen, at commit {}", branch.at.commit)
+        } else {
+            format!("{place} does not have all that was chosen; `anneal case patch {}` is what it lacks", case.advisory)
+        }
+    });
     let text = || {
         let mut text = format!("{}\n{}", case.advisory, advisory::case_lines(case));
+        if let Some((revision, at)) = &chosen {
+            let _ = writeln!(text, "  {:10} {revision}", "catalogue");
+            if let Some(at) = at {
+                let _ = writeln!(text, "  {:10} {at}", "over");
+            }
+        }
+        if let Some(waits) = &waits {
+            let _ = writeln!(text, "  {:10} {waits}", "branch");
+        }
         for candidate in &candidates {
             let (id, image, word) = (candidate.id, &candidate.image, candidate.status.word());
             let _ = writeln!(text, "  candidate  {id} of {image}: {word}  {}", candidate.manifest);
@@ -103,5 +155,7 @@ fn show(view: &View, state: &State, case: &Case, output: &Output) -> Result<()> 
         }
         printable(&text)
     };
-    output.result(text, &json!({ "case": case, "plan": plan, "candidates": candidates }))
+    let commit = chosen.and_then(|(_, at)| at);
+    let value = json!({ "case": case, "commit": commit, "plan": plan, "candidates": candidates });
+    output.result(text, &value)
 }

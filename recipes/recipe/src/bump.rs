@@ -128,6 +128,21 @@ pub fn with_release(
     }
 }
 
+/// The text of a package recipe with another of its releases selected.
+pub fn with_selected(path: &str, text: &str, version: &Version) -> Result<String, Mistakes> {
+    crate::read::syntax(path, text)?;
+    let (table, _) = DeTable::parse_recoverable(text);
+    let refused = |reason: &str| mistake_in(path, text, Error::Unformattable { reason: reason.to_owned() });
+    let listed = table.get_ref().get("release").and_then(|value| value.get_ref().as_array());
+    if !listed.is_some_and(|all| all.iter().any(|release| version_of(release) == Some(version.as_str()))) {
+        return Err(refused(&format!("it lists no release {version} that could be selected")));
+    }
+    let selected = table.get_ref().get("version").ok_or_else(|| refused("it has no `version`"))?;
+    let mut changed = text.to_owned();
+    changed.replace_range(selected.span(), &format!("\"{version}\""));
+    Ok(changed)
+}
+
 /// A release as it stands in a recipe.
 fn release_text(release: &Release) -> String {
     let quoted = |text: &str| toml::Value::from(text).to_string();
@@ -247,6 +262,14 @@ mod tests {
         );
         assert_eq!(changed.replace(&block, ""), RECIPE.replace("'1.0' #", "\"1.1\" #"));
         assert!(changed.contains("as upstream has it\n\n[[release]]\nversion = \"1.1\""), "{changed}");
+    }
+
+    #[test]
+    fn another_listed_release_is_selected_and_nothing_else_moves() {
+        let two = RECIPE.replace("[build]", "[[release]]\nversion = \"1.1\"\n\n[build]");
+        let changed = with_selected("packages/a.toml", &two, &version("1.1")).unwrap();
+        assert_eq!(changed, two.replace("version = '1.0' # built", "version = \"1.1\" # built"));
+        assert!(with_selected("packages/a.toml", &two, &version("1.2")).is_err());
     }
 
     #[test]
