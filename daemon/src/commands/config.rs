@@ -1,6 +1,7 @@
 //! `anneal config`: every setting with where it came from, and whether they hold together.
 
 use crate::{
+    branch::in_force,
     catalog_files::read_catalog,
     error::{Error, Result, io},
     output::{Output, printable},
@@ -78,7 +79,8 @@ fn catalogue(settings: &Settings, output: &Output) -> Result<String> {
     let dir = settings.catalog_dir()?;
     let catalog = read_catalog(settings, output.color)?;
     let (packages, images) = (catalog.packages().len(), catalog.images().len());
-    Ok(format!("{}: {packages} packages, {images} images", dir.display()))
+    let named = in_force(settings).map_or_else(|| dir.display().to_string(), |at| at.to_string());
+    Ok(format!("{named}: {packages} packages, {images} images"))
 }
 
 /// The lock of the build root, read.

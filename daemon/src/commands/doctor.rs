@@ -1,6 +1,7 @@
 //! `anneal doctor`: what this host allows, what is missing, how to mend it.
 
 use crate::{
+    branch::in_force,
     catalog_files::read_catalog,
     commands::config::read_lock,
     error::{Error, Result},
@@ -152,7 +153,8 @@ fn recipes(settings: &Settings) -> Vec<Item> {
     match settings.catalog_dir().and_then(|dir| Ok((dir, read_catalog(settings, false)?))) {
         Ok((dir, catalog)) => {
             let (packages, images) = (catalog.packages().len(), catalog.images().len());
-            let detail = format!("{}: {packages} packages, {images} images", dir.display());
+            let named = in_force(settings).map_or_else(|| dir.display().to_string(), |at| at.to_string());
+            let detail = format!("{named}: {packages} packages, {images} images");
             items.push(Item::needed("catalogue", true, detail, ""));
             let sources = catalog.packages().values().flat_map(|recipe| &recipe.selected().sources);
             // A source is reached by its first place that is a coordinate; later ones are for when that is gone.

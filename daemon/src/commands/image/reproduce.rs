@@ -211,8 +211,9 @@ fn scratch_builder(dir: &Path, settings: &Settings, recipe: &Recipe) -> Result<B
     }
     // Its results are its own: no other key's are believed.
     Keys::open(&dir.join("keys"))?;
-    let catalog = settings.catalog.clone().or_else(|| Some(dir.to_owned()));
-    let settings = Settings { state: dir.to_owned(), catalog, ..settings.clone() };
+    // A catalogue is where `path:` sources are looked for, and need not be there.
+    let catalog = settings.catalog_dir().map_or_else(|_| dir.to_owned(), Path::to_owned);
+    let settings = Settings { state: dir.to_owned(), catalog: Some(catalog), ..settings.clone() };
     builder_over(&settings, store, recipe.lock.clone(), CancelToken::new())
 }
 
