@@ -1,5 +1,6 @@
 //! Why a plan could not be carried out.
 
+use crate::sources::ChangedDirectory;
 use anneal_content::{BlobDigest, PackageName};
 use std::path::PathBuf;
 
@@ -51,6 +52,12 @@ pub enum Error {
         /// Why.
         #[source]
         source: Box<anneal_fetch::Error>,
+    },
+    /// A directory of code is not what its recipe lists.
+    #[error("{changed}")]
+    SourceChanged {
+        /// Whose, and how.
+        changed: Box<ChangedDirectory>,
     },
     /// The build root could not be put together.
     #[error("cannot assemble the build root of {lock}")]

@@ -56,6 +56,7 @@ pub use progress::{Phase, Progress, Ran};
 pub use retain::{RECORDS, source_roots};
 pub use run_image::{ImageRun, run_image};
 pub use shell::{Shell, ShellStart};
+pub use sources::ChangedDirectory;
 pub use swap::{Former, Judged, Settled, SwapReport, SwappedLibrary};
 pub use swapped::{SWAPPED, SwappedBuild};
 pub use trial::{Cause, Change, ChangedBytes, Found, Place, PlaceChange, TrialReport};

@@ -2,8 +2,32 @@
 
 use crate::{Builder, Error, Progress, Result};
 use anneal_content::{BlobDigest, Directory, FileNode, PackageName, TreeDigest};
-use anneal_recipe::{Catalog, Source};
+use anneal_recipe::{Catalog, Place, Source};
 use std::path::PathBuf;
+
+/// A directory of a team's own code that is not what its recipe lists. What was listed may still be in the archive.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ChangedDirectory {
+    /// Whose source it is.
+    pub package: String,
+    /// Where it is.
+    pub place: String,
+    /// The digest that the recipe lists.
+    pub expected: BlobDigest,
+    /// The digest of what is there.
+    pub found: BlobDigest,
+}
+
+impl std::fmt::Display for ChangedDirectory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { package, place, expected, found } = self;
+        write!(
+            f,
+            "`{place}`, the source of {package}, has changed since its digest was written: expected {expected}, found {found}; \
+             to build what is there now: `anneal recipe lock path {package}`"
+        )
+    }
+}
 
 impl Builder {
     /// Makes sure that every source of these packages is in the archive, several at a time.
@@ -49,10 +73,33 @@ impl Builder {
         let fetched = self
             .fetcher
             .fetch(&source.into(), &self.config.catalog_dir, &mut writer)
-            .map_err(|e| Error::Fetch { package: package.to_owned(), file: file.clone(), source: Box::new(e) })?;
+            .map_err(|error| not_fetched(package, source, error))?;
         writer.commit_as(&source.sha256)?;
         on(Progress::Fetched { file, place: fetched.place.to_string() });
         Ok(())
+    }
+
+    /// The directories of code that these packages are built from and that changed since their digests were written.
+    pub fn changed_directories(&self, catalog: &Catalog, packages: &[PackageName]) -> Result<Vec<ChangedDirectory>> {
+        let base = &self.config.catalog_dir;
+        let mut changed = Vec::new();
+        for name in packages {
+            for source in &catalog.package(name)?.selected().sources {
+                for place in &source.places {
+                    let Place::Path { path } = place else { continue };
+                    if !anneal_fetch::is_directory(base, path) {
+                        continue;
+                    }
+                    let found = self.fetcher.measure(place, base, &mut std::io::sink());
+                    let found = found.map_err(|error| not_fetched(name.as_str(), source, error))?.sha256;
+                    if found != source.sha256 {
+                        let (package, place, expected) = (name.to_string(), place.to_string(), source.sha256);
+                        changed.push(ChangedDirectory { package, place, expected, found });
+                    }
+                }
+            }
+        }
+        Ok(changed)
     }
 
     /// A directory that holds these sources under their names.
@@ -75,5 +122,15 @@ impl Builder {
 
     pub(crate) fn materialized(&self, tree: &TreeDigest) -> Result<PathBuf> {
         Ok(self.store.materialize(tree)?)
+    }
+}
+
+fn not_fetched(package: &str, source: &Source, error: anneal_fetch::Error) -> Error {
+    let package = package.to_owned();
+    match error {
+        anneal_fetch::Error::DirectoryChanged { place, expected, found } => {
+            Error::SourceChanged { changed: Box::new(ChangedDirectory { package, place, expected, found }) }
+        }
+        other => Error::Fetch { package, file: source.file.to_string(), source: Box::new(other) },
     }
 }

@@ -5,7 +5,8 @@
 //!         GET  /v1/store/why/DIGEST, /v1/journal?from=SEQ, /v1/log/head
 //!         POST /v1/store/collect, /v1/store/backup, /v1/store/import, /v1/store/pins, /v1/store/pins/DIGEST/remove
 //!         POST /v1/trials, /v1/trials/goal
-//!         POST /v1/advisories, /v1/approvers, /v1/approvers/KEY/revoke, /v1/candidates/ID/decision, /v1/catalog/reload
+//!         POST /v1/advisories, /v1/approvers, /v1/approvers/KEY/revoke, /v1/candidates/ID/decision, /v1/catalog/reload,
+//!              /v1/catalog/changed
 //! HTTP    GET  /v2/... (the registry), /healthz, /metrics
 //! ```
 
@@ -24,7 +25,7 @@ use anneal_api::{
     RevokeRequest, TrialGoal, TrialRequest,
 };
 use anneal_attest::{PublicKey, verify_approval};
-use anneal_builder::TrialReport;
+use anneal_builder::{ChangedDirectory, TrialReport};
 use anneal_content::{BlobDigest, PackageName};
 use anneal_ledger::{CandidateId, Decision, Event};
 use anneal_store::Pin;
@@ -95,6 +96,7 @@ pub(crate) fn control(service: Arc<Service>) -> Router {
         .route("/v1/candidates/{id}/decision", post(decide))
         .route("/v1/catalog/reload", post(reload))
         .route("/v1/cases/{id}/patch", get(patch))
+        .route("/v1/catalog/changed", post(changed_directories))
         .route("/v1/trials", post(try_package))
         .route("/v1/trials/goal", post(trial_goal))
         .route("/v1/store/collect", post(collect))
@@ -305,6 +307,13 @@ async fn patch(State(service): Shared, Path(id): Path<String>) -> Answer<Json<St
         Ok(Json(patch_of(&service.settings, &state, case, &advisory)?))
     })
     .await
+}
+
+async fn changed_directories(
+    State(service): Shared,
+    Json(goal): Json<TrialGoal>,
+) -> Answer<Json<Vec<ChangedDirectory>>> {
+    blocking(move || Ok(Json(tasks::changed_directories(&service, &goal.names)?))).await
 }
 
 async fn trial_goal(State(service): Shared, Json(goal): Json<TrialGoal>) -> Answer<Json<Vec<PackageName>>> {

@@ -6,6 +6,9 @@
 use anneal_tests::{Notes, Place, Said, is_root, scratch, sha256, skipped, tool};
 use std::{fs, io::Write as _, path::Path, process::Stdio};
 
+#[path = "recipe_tools/own_code.rs"]
+mod own_code;
+
 /// A command with these lines typed into it.
 #[track_caller]
 fn typed(place: &Place, args: &[&str], lines: &str) -> Said {
@@ -254,9 +257,13 @@ fn a_failing_build_names_its_step_and_a_shell_opens_where_it_failed() {
 fn the_commands_of_the_page_run_as_they_stand_there() {
     let page = fs::read_to_string(anneal_tests::top().join("docs/recipes.md")).unwrap();
     let commands: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("$ anneal ")).collect();
-    assert!(commands.len() >= 7, "{commands:?}");
+    assert!(commands.len() >= 9, "{commands:?}");
     let dir = scratch();
-    let place = Place::new(&dir.path().join("state"), &dir.path().join("recipes"));
+    // A team's repository, with code and recipes in it.
+    let work = dir.path().join("work");
+    fs::create_dir_all(work.join(".git")).unwrap();
+    fs::write(work.join("Makefile"), "all:\n").unwrap();
+    let place = Place::new(&dir.path().join("state"), &work.join("recipes"));
     for folder in ["packages", "sources"] {
         fs::create_dir_all(place.catalog.join(folder)).unwrap();
     }
@@ -270,6 +277,8 @@ fn the_commands_of_the_page_run_as_they_stand_there() {
         let words: Vec<&str> = command.split(' ').collect();
         Said::by(place.command(&words).current_dir(&place.catalog)).fine();
     }
+    let recipe = fs::read_to_string(place.catalog.join("packages/greeter.toml")).unwrap();
+    assert!(recipe.contains("places = [\"path:..\"]"), "{recipe}");
     let recipe = fs::read_to_string(place.catalog.join("packages/hello.toml")).unwrap();
     assert!(recipe.contains("version = \"2.2\"") && recipe.contains("path:sources/hello-2.2.tar.gz"), "{recipe}");
 }

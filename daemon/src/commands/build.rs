@@ -18,8 +18,8 @@ use crate::{
     settings::Settings,
     view::{View, daemon},
 };
-use anneal_api::Overview;
-use anneal_builder::{Phase, Progress};
+use anneal_api::{Overview, TrialGoal};
+use anneal_builder::{ChangedDirectory, Phase, Progress};
 use anneal_content::{BlobDigest, DerivationId, ImageName};
 use anneal_ledger::{CandidateId, Event, Image, State};
 use anneal_recipe::Catalog;
@@ -77,6 +77,12 @@ struct Failed {
 pub(crate) fn run(args: &BuildArgs, settings: &Settings, output: &Output) -> Result<()> {
     let client = daemon(settings)?;
     let _: bool = client.post("/v1/catalog/reload", &())?;
+    let goal = TrialGoal { names: args.names.iter().map(ToString::to_string).collect() };
+    let changed: Vec<ChangedDirectory> = client.post("/v1/catalog/changed", &goal)?;
+    if !changed.is_empty() {
+        let each: Vec<_> = changed.iter().map(ToString::to_string).collect();
+        return Err(Error::No(printable(&each.join("\n"))));
+    }
     if !args.vary {
         let standings = wait(&args.names, args.timeout, &client, output)?;
         return report(&standings, output);

@@ -4,6 +4,7 @@ mod bump;
 mod format;
 mod graph;
 mod lock;
+mod lock_path;
 mod lock_sources;
 mod new;
 mod shell;
@@ -60,7 +61,8 @@ pub(crate) enum RecipeCommand {
         /// The package that it depends on
         on: PackageName,
     },
-    /// Lock what builds start from, at what this machine's apt has now; or the sources that a program's own lock file names
+    /// Lock what builds start from, at what this machine's apt has now; the sources that a program's own lock file names; or
+    /// the directories of a team's own code, as they are now
     Lock {
         /// What to lock
         what: Lockable,
@@ -85,6 +87,8 @@ pub(crate) enum Lockable {
     BuildRoot,
     /// What Cargo.lock, go.sum, uv.lock or hashed requirements of a package name, into its recipe.
     Sources,
+    /// The digests of the directories that a package is built from, as they are now, into its recipe.
+    Path,
 }
 
 /// How a graph is written.
@@ -125,6 +129,10 @@ pub(crate) fn run(command: &RecipeCommand, settings: &Settings, output: &Output)
         }
         RecipeCommand::Lock { what: Lockable::Sources, sources, .. } => {
             lock_sources::lock_sources(sources, settings, output)
+        }
+        RecipeCommand::Lock { what: Lockable::Path, sources, .. } => {
+            let (name, release) = sources.of()?;
+            lock_path::lock_path(name, release, settings, output)
         }
         RecipeCommand::Shell(args) => shell::shell(args, settings, output),
         RecipeCommand::Log { name } => log(name, settings, output),

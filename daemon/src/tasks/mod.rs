@@ -2,6 +2,7 @@
 
 mod build;
 mod candidate;
+mod code;
 mod feed;
 mod image;
 mod keep;
@@ -12,6 +13,7 @@ mod trial;
 
 pub(crate) use build::{Again, ask_for_lost, build, held_derivations};
 pub(crate) use candidate::binding;
+pub(crate) use code::changed_directories;
 pub(crate) use feed::{Feed, import_advisory, read_record};
 pub(crate) use image::{CheckReport, index_image, report};
 pub(crate) use keep::{kept_builds, prove_kept};

@@ -12,6 +12,8 @@ pub struct Attempt {
     pub via: Option<String>,
     /// Why it did not help.
     pub reason: String,
+    /// What a directory is packed to today, where that is why.
+    pub changed: Option<BlobDigest>,
 }
 
 impl fmt::Display for Attempt {
@@ -38,6 +40,19 @@ pub enum Error {
         bytes: u64,
         /// Every place that was asked.
         attempts: Vec<Attempt>,
+    },
+    /// A directory of code is not what it was when its digest was written, and no other place has what it was.
+    #[error(
+        "`{place}` has changed since its digest was written: expected {expected}, found {found}; `anneal recipe lock path` \
+         and the package's name write the new one"
+    )]
+    DirectoryChanged {
+        /// The place.
+        place: String,
+        /// What its recipe lists.
+        expected: BlobDigest,
+        /// What it is packed to today.
+        found: BlobDigest,
     },
     /// A place that was believed had nothing.
     #[error("nothing was fetched:\n{}name a place that has the file, or set a mirror", lines(attempts))]

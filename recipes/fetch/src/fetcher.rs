@@ -1,6 +1,6 @@
 //! Bytes by digest, from whichever place still has them.
 //!
-//! Places are asked in turn: files of the catalogue, then coordinates through a mirror or the machine's own
+//! Places are asked in turn: files and directories of the catalogue, then coordinates through a mirror or the machine's own
 //! client, then addresses. What comes is kept in a nameless file until its size and digest are right;
 //! only then does the caller see a byte of it, so a wrong or half file leaves nothing behind.
 //!
@@ -9,6 +9,7 @@
 use crate::{
     Error, FetchConfig,
     clients::{self, Known},
+    directory::{Named, NotPacked, named},
     error::Attempt,
     http::{Http, without_secret},
     mirror::{self, Ask},
@@ -138,7 +139,10 @@ impl Fetcher {
                 None => tracing::debug!(%sha256, %place, "a place does not have a source"),
             }
         }
-        Err(Error::GoneEverywhere { sha256, bytes, attempts })
+        match attempts.iter().find_map(|attempt| Some((attempt.place.clone(), attempt.changed?))) {
+            Some((place, found)) => Err(Error::DirectoryChanged { place, expected: sha256, found }),
+            None => Err(Error::GoneEverywhere { sha256, bytes, attempts }),
+        }
     }
 
     /// Writes to `sink` whatever a place has, and says what it is. A recipe that lists the digest pins it from then on.
@@ -163,16 +167,18 @@ impl Fetcher {
         attempts: &mut Vec<Attempt>,
     ) -> Result<Option<(Verified, Option<String>)>, Error> {
         let mut note = |via: Option<String>, reason: String| {
-            attempts.push(Attempt { place: place.to_string(), via, reason });
+            attempts.push(Attempt { place: place.to_string(), via, reason, changed: None });
         };
         match place {
             Place::Https { url } => match self.ask_address(expected, &Ask::File(url.clone()))? {
                 Ok(file) => return Ok(Some((file, None))),
                 Err(why) => note(None, why.reason),
             },
-            Place::Path { path } => match self.read_file(expected, &base.join(path))? {
+            Place::Path { path } => match self.read_path(expected, base, path)? {
                 Ok(file) => return Ok(Some((file, None))),
-                Err(why) => note(None, why.reason),
+                Err((reason, changed)) => {
+                    attempts.push(Attempt { place: place.to_string(), via: None, reason, changed });
+                }
             },
             coordinate => {
                 let mirrors = mirror::kind_of(coordinate).map_or(&[][..], |kind| self.config.mirrors_of(kind));
@@ -207,13 +213,42 @@ impl Fetcher {
             .map_err(|e| Unavailable { via: Some(left.via), ..e }))
     }
 
-    fn read_file(&self, expected: Expected, path: &Path) -> Result<Result<Verified, Unavailable>, Error> {
-        let read = match File::open(path) {
-            Ok(file) if file.metadata().is_ok_and(|m| m.is_file()) => self.keep(expected, Box::new(file)),
-            Ok(_) => return Ok(Err(Unavailable::new("it is not a file".to_owned()))),
-            Err(error) => return Ok(Err(Unavailable::new(error.to_string()))),
+    /// A file of the catalogue, or a directory as it is packed; else the reason, and what a directory was packed to.
+    fn read_path(
+        &self,
+        expected: Expected,
+        base: &Path,
+        path: &str,
+    ) -> Result<Result<Verified, (String, Option<BlobDigest>)>, Error> {
+        let refused = |reason: String| Ok(Err((reason, None)));
+        let directory = match named(base, path) {
+            Ok(Named::File(file)) => return Ok(self.take(expected, file)?.map_err(|why| (why.reason, None))),
+            Ok(Named::Directory(directory)) => directory,
+            Err(reason) => return refused(reason),
         };
-        match read {
+        let mut packed = tempfile::tempfile_in(&self.config.spool).map_err(|e| self.no_room(e))?;
+        match directory.pack(&mut packed).and_then(|()| packed.rewind().map_err(NotPacked::Writing)) {
+            Ok(()) => {}
+            Err(NotPacked::Refused(reason)) => return refused(reason),
+            Err(NotPacked::Writing(source)) => return Err(self.no_room(source)),
+        }
+        match self.take(Expected { sha256: None, bytes: MAX_MEASURED_BYTES }, packed)? {
+            Err(why) => refused(why.reason),
+            Ok(found) if expected.sha256.is_none_or(|sha256| sha256 == found.sha256) => Ok(Ok(found)),
+            Ok(found) => Ok(Err((format!("it is packed to {} today", found.sha256), Some(found.sha256)))),
+        }
+    }
+
+    fn read_file(&self, expected: Expected, path: &Path) -> Result<Result<Verified, Unavailable>, Error> {
+        match File::open(path) {
+            Ok(file) if file.metadata().is_ok_and(|m| m.is_file()) => self.take(expected, file),
+            Ok(_) => Ok(Err(Unavailable::new("it is not a file".to_owned()))),
+            Err(error) => Ok(Err(Unavailable::new(error.to_string()))),
+        }
+    }
+
+    fn take(&self, expected: Expected, file: File) -> Result<Result<Verified, Unavailable>, Error> {
+        match self.keep(expected, Box::new(file)) {
             Ok(file) => Ok(Ok(file)),
             Err(Unread::Reading { reason, .. }) => Ok(Err(Unavailable::new(reason))),
             Err(Unread::Keeping(source)) => Err(self.no_room(source)),

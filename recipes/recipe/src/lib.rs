@@ -52,7 +52,7 @@ pub use package::{Build, PackageRecipe, Release, Releases, Source, Test, Upstrea
 pub use path::{BuildPath, ImagePath};
 pub use place::Place;
 pub use read::Kind;
-pub use relock::with_locked;
+pub use relock::{with_digests, with_locked};
 pub use requirement::Requirement;
 pub use schema::schema;
 

@@ -3,6 +3,7 @@
 //! ```text
 //! https://host/path              an address
 //! path:vendor/extra.tar.gz       a file of the catalogue, relative to its root
+//! path:app   path:.   path:..    a directory, packed into one tar; with `..` one of the repository that the catalogue is in
 //! debian:pool/main/z/zlib/FILE   a file of the distribution's archive; debian-security: of its security archive
 //! crate:NAME/VERSION   npm:NAME/VERSION   pypi:NAME/VERSION/FILE
 //! go:MODULE@VERSION              the zip of a Go module; go:MODULE@VERSION/go.mod its go.mod alone
@@ -22,9 +23,9 @@ pub enum Place {
         /// It begins with `https://`.
         url: String,
     },
-    /// A file of the catalogue.
+    /// A file or a directory of the catalogue, or of the repository that it is in.
     Path {
-        /// Clean and relative to the catalogue's root.
+        /// Clean and relative to the catalogue's root; only its beginning may be `..`.
         path: String,
     },
     /// A file of the distribution's archive.
@@ -84,7 +85,8 @@ pub(crate) const FORMS: &str = "`https://...`, `path:...`, `debian:pool/...`, `d
 const HTTPS_FORM: &str = "an address such as \"https://zlib.net/zlib-1.3.1.tar.gz\"";
 const GIT_FORM: &str =
     "a repository and a commit in full, such as \"git+https://example.org/app.git@\" and 40 hex digits";
-const PATH_FORM: &str = "a path relative to the catalogue's root, such as \"path:vendor/extra.tar.gz\"";
+const PATH_FORM: &str =
+    "a path relative to the catalogue's root, such as \"path:vendor/extra.tar.gz\"; `..` may only begin it";
 const POOL_FORM: &str = "the file's path in the archive, such as \"debian:pool/main/z/zlib/zlib_1.2.13.orig.tar.gz\"";
 const CRATE_FORM: &str = "name and version, such as \"crate:libz-sys/1.1.8\"";
 const PYPI_FORM: &str = "project, version and file, such as \"pypi:ziglang/0.11.0/ziglang-0.11.0.tar.gz\"";
@@ -106,6 +108,11 @@ impl Place {
             Self::Go { .. } => "go",
             Self::Git { .. } => "git+https",
         }
+    }
+
+    /// Whether it leads out of the catalogue, into the repository around it.
+    pub fn leaves_catalog(&self) -> bool {
+        matches!(self, Self::Path { path } if path.split('/').next() == Some(".."))
     }
 }
 
@@ -138,7 +145,7 @@ impl FromStr for Place {
                 None => Ok(Self::Https { url: text.to_owned() }),
             },
             "http" => Err(wrong("it is not encrypted", HTTPS_FORM)),
-            "path" => match unclean(rest) {
+            "path" => match uncertain(rest) {
                 Some(reason) => Err(Error::UnsafePath { found: shown(rest), reason, form: PATH_FORM }),
                 None => Ok(Self::Path { path: rest.to_owned() }),
             },
@@ -165,6 +172,19 @@ impl FromStr for Place {
     }
 }
 crate::text::serde_as_text!(Place);
+
+/// Why a path might lead elsewhere than it says: `..` behind a name does where the name is a link.
+fn uncertain(path: &str) -> Option<&'static str> {
+    let mut rest = path;
+    while let Some(beneath) = rest.strip_prefix("../") {
+        rest = beneath;
+    }
+    match path {
+        "." => None,
+        _ if rest == ".." => None,
+        _ => unclean(rest),
+    }
+}
 
 /// Components that may stand in an address and in a file name as they are.
 fn parts(text: &str) -> Option<Vec<&str>> {
@@ -251,6 +271,9 @@ mod tests {
             "https://zlib.net/fossils/zlib-1.2.11.tar.gz",
             "https://example.org:8443/a?b=c&d=%20",
             "path:vendor/extra.tar.gz",
+            "path:.",
+            "path:..",
+            "path:../../team/app",
             "debian:pool/main/z/zlib/zlib_1.2.13.dfsg.orig.tar.bz2",
             "debian-security:pool/updates/main/o/openssl/x_1.1~rc1+b1.dsc",
             "crate:libz-sys/1.1.8+zlib-1.2.11",
@@ -264,6 +287,20 @@ mod tests {
             let place: Place = text.parse().unwrap();
             assert_eq!(place.to_string(), text);
             assert!(text.starts_with(place.scheme()));
+        }
+    }
+
+    #[test]
+    fn only_a_path_that_begins_with_dots_leaves_the_catalogue() {
+        for (text, leaves) in [
+            ("path:..", true),
+            ("path:../app", true),
+            ("path:.", false),
+            ("path:..app", false),
+            ("path:app", false),
+            ("https://a.example/../x", false),
+        ] {
+            assert_eq!(text.parse::<Place>().unwrap().leaves_catalog(), leaves, "{text}");
         }
     }
 
@@ -283,8 +320,13 @@ mod tests {
             "https://ho st/x",
             "path:",
             "path:/etc/passwd",
-            "path:../up",
+            "path:../",
+            "path:./a",
+            "path:../.",
+            "path:...//a",
+            "path:a/..",
             "path:a/../b",
+            "path:../a/../../etc",
             "debian:main/z",
             "debian:pool/../x",
             "debian:pool/a b",

@@ -67,3 +67,22 @@ fn a_mistake_upstream_names_the_catalogue_that_it_is_in() {
     let mistakes = Catalog::parse_over(&[], &[upstream]).unwrap_err();
     assert!(mistakes.iter().all(|mistake| mistake.file() == "anneal: packages/odd.toml"), "{}", mistakes.render(false));
 }
+
+#[test]
+fn a_recipe_of_upstream_leads_nowhere_out_of_the_catalogue_and_ones_own_may() {
+    let leading = |name: &str| {
+        let source = format!(
+            "[[release.source]]\nsha256 = \"{}\"\nbytes = 1\nfile = \"a.tar\"\nplaces = [\"path:../code\"]\n[build]",
+            "0".repeat(64)
+        );
+        let (path, text) = package(name, "");
+        (path, text.replace("[build]", &source).replace("requires = [\"musl\"]\n", ""))
+    };
+    assert!(over(&[leading("app")]).is_ok());
+    let upstream = UpstreamFiles { name: "theirs".to_owned(), files: vec![leading("app")] };
+    let mistakes = Catalog::parse_over(&[], &[upstream]).unwrap_err().render(false);
+    for told in ["theirs: packages/app.toml", "path:../code", "may not lead out of the catalogue", "replace the recipe"]
+    {
+        assert!(mistakes.contains(told), "{told} is not in\n{mistakes}");
+    }
+}

@@ -44,7 +44,7 @@ pub(super) fn bump(args: &BumpArgs, settings: &Settings, output: &Output) -> Res
     let measuring = Measuring::new(settings, output)?;
     let mut sources = Vec::new();
     let mut newest_secs = None;
-    for (source, place) in wanted(last, args)? {
+    for (source, place) in wanted(last, args, &measuring)? {
         let new = match place {
             Wanted::Same => source.clone(),
             Wanted::AnyOf(places) => {
@@ -133,7 +133,7 @@ enum Wanted {
 }
 
 /// What to fetch for each source of the last release.
-fn wanted<'r>(last: &'r Release, args: &BumpArgs) -> Result<Vec<(&'r Source, Wanted)>> {
+fn wanted<'r>(last: &'r Release, args: &BumpArgs, measuring: &Measuring<'_>) -> Result<Vec<(&'r Source, Wanted)>> {
     let (given, has) = (args.source.len(), last.sources.len());
     if given > 0 && given != has {
         return Err(Error::Input(format!(
@@ -142,7 +142,10 @@ fn wanted<'r>(last: &'r Release, args: &BumpArgs) -> Result<Vec<(&'r Source, Wan
         )));
     }
     let moved_places = |source: &Source| -> Vec<Place> {
-        source.places.iter().filter_map(|place| moved_place(place, &last.version, &args.version)).collect()
+        let moved = |place: &Place| moved_place(place, &last.version, &args.version);
+        // A team's own code stays where it is.
+        let place = |place: &Place| moved(place).or_else(|| measuring.is_directory(place).then(|| place.clone()));
+        source.places.iter().filter_map(place).collect()
     };
     let mut wanted: Vec<_> = last.sources.iter().map(|source| (source, Wanted::AnyOf(moved_places(source)))).collect();
     for ((_, wanted), place) in wanted.iter_mut().zip(&args.source) {

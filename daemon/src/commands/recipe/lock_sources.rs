@@ -9,7 +9,8 @@ use crate::{
 };
 use anneal_content::{PackageName, Version};
 use anneal_recipe::{
-    LockFile, LockedFile, LockedSource, MAX_LOCK_FILE_BYTES, Release, WheelTarget, read_lock_file, with_locked,
+    LockFile, LockedFile, LockedSource, MAX_LOCK_FILE_BYTES, PackageRecipe, Release, WheelTarget, read_lock_file,
+    with_locked,
 };
 use serde_json::json;
 use std::{
@@ -21,10 +22,10 @@ use std::{
 /// Of which package, and where the lock file is.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SourcesArgs {
-    /// The package, for `sources`
-    #[arg(required_if_eq("what", "sources"))]
+    /// The package, for `sources` and `path`
+    #[arg(required_if_eq_any([("what", "sources"), ("what", "path")]))]
     name: Option<PackageName>,
-    /// The release, for `sources`; by default the one that is built
+    /// The release, for `sources` and `path`; by default the one that is built
     #[arg(long)]
     release: Option<Version>,
     /// The lock file, for `sources`; by default the one at the top of the release's first source
@@ -38,17 +39,31 @@ pub(crate) struct SourcesArgs {
     glibc: bool,
 }
 
+impl SourcesArgs {
+    /// The package, and its release where one is named.
+    pub(super) fn of(&self) -> Result<(&PackageName, Option<&Version>)> {
+        let name = self.name.as_ref().ok_or_else(|| Error::Input("name the package whose sources they are".into()))?;
+        Ok((name, self.release.as_ref()))
+    }
+}
+
+/// A release of a package: the named one, or the one that is built.
+pub(super) fn release_of<'r>(recipe: &'r PackageRecipe, named: Option<&Version>) -> Result<&'r Release> {
+    let version = named.unwrap_or(recipe.version());
+    recipe.releases.get(version).ok_or_else(|| {
+        let listed: Vec<_> = recipe.releases.listed().map(|release| release.version.as_str()).collect();
+        Error::Input(format!("{} lists no release {version}, but {}", recipe.name, listed.join(", ")))
+    })
+}
+
 pub(super) fn lock_sources(args: &SourcesArgs, settings: &Settings, output: &Output) -> Result<()> {
-    let name = args.name.as_ref().ok_or_else(|| Error::Input("name the package whose lock file it is".into()))?;
+    let (name, named) = args.of()?;
     let files = recipe_files(settings.own_catalog_dir()?)?;
     let catalog = parse(&files, settings)?.map_err(|mistakes| Error::Recipes(mistakes.render(output.color)))?;
     let recipe = catalog.package(name).map_err(|error| super::with_help(&error))?;
     let (path, text) = recipe_file(&files, name)?;
-    let version = args.release.as_ref().unwrap_or(recipe.version());
-    let release = recipe.releases.get(version).ok_or_else(|| {
-        let listed: Vec<_> = recipe.releases.listed().map(|release| release.version.as_str()).collect();
-        Error::Input(format!("{name} lists no release {version}, but {}", listed.join(", ")))
-    })?;
+    let release = release_of(recipe, named)?;
+    let version = &release.version;
     let measuring = Measuring::new(settings, output)?;
     let (lock_path, lock_text) = match &args.lock_file {
         Some(file) => (file.display().to_string(), read_text(file)?),

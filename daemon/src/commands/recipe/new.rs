@@ -20,8 +20,9 @@ use std::{
 pub(crate) struct NewArgs {
     /// The package's name
     name: PackageName,
-    /// Its source: a place as recipes have it (https://..., crate:name/version, ...), or a file of the catalogue
-    #[arg(long, value_name = "PLACE|FILE")]
+    /// Its source: a place as recipes have it (https://..., crate:name/version, ...), a file of the catalogue, or a
+    /// directory of code in the catalogue or its repository
+    #[arg(long, value_name = "PLACE|FILE|DIR")]
     source: String,
     /// Its version, where it can't be read off the source
     #[arg(long, value_name = "VERSION")]
@@ -43,7 +44,8 @@ pub(super) fn new(args: &NewArgs, settings: &Settings, output: &Output) -> Resul
         )));
     }
     let place = place(&args.source, dir)?;
-    let taken = Measuring::new(settings, output)?.take(&place)?;
+    let measuring = Measuring::new(settings, output)?;
+    let taken = measuring.take(&place)?;
     let nothing = anneal_recipe::SourceFiles::default();
     let files_in = taken.files.as_ref().unwrap_or(&nothing);
     if let Err(error) = &taken.files {
@@ -53,7 +55,7 @@ pub(super) fn new(args: &NewArgs, settings: &Settings, output: &Output) -> Resul
     let (text, notes) = draft(&Draft {
         name: &args.name,
         place: &place,
-        file: &file_name(&place)?,
+        file: &file_name(&place, measuring.is_directory(&place))?,
         sha256: taken.sha256,
         bytes: taken.bytes,
         files: files_in,
@@ -78,17 +80,29 @@ pub(super) fn new(args: &NewArgs, settings: &Settings, output: &Output) -> Resul
     output.result(said, &value)
 }
 
-/// A place as it is written, or the place of a file of the catalogue.
+/// A place as it is written, or the place of a file or a directory.
 fn place(source: &str, catalog: &Path) -> Result<Place> {
     let file = Path::new(source);
-    if !file.is_file() {
+    if !file.is_file() && !file.is_dir() {
         return source.parse().map_err(|error: anneal_recipe::Error| super::with_help(&error));
     }
     let absolute = |path: &Path| path.canonicalize().map_err(crate::error::io("find", path));
     let (found, root) = (absolute(file)?, absolute(catalog)?);
-    match found.strip_prefix(&root).ok().and_then(Path::to_str) {
-        Some(beneath) => Ok(format!("path:{beneath}").parse()?),
-        None => {
+    if let Ok(beneath) = found.strip_prefix(&root)
+        && let Some(beneath) = beneath.to_str()
+    {
+        return Ok(format!("path:{}", if beneath.is_empty() { "." } else { beneath }).parse()?);
+    }
+    // A directory may be elsewhere in the catalogue's repository; whether it is, is said by whoever packs it.
+    let around = root.ancestors().find(|dir| dir.join(".git").symlink_metadata().is_ok());
+    let above = root.ancestors().position(|above| found.starts_with(above)).filter(|_| file.is_dir());
+    let beneath = above.and_then(|ups| found.strip_prefix(root.ancestors().nth(ups)?).ok()?.to_str());
+    match (around.is_some_and(|repository| found.starts_with(repository)), above, beneath) {
+        (true, Some(ups), Some(beneath)) => {
+            let parts = vec![".."; ups].into_iter().chain((!beneath.is_empty()).then_some(beneath));
+            Ok(format!("path:{}", parts.collect::<Vec<_>>().join("/")).parse()?)
+        }
+        _ => {
             let root = root.display();
             Err(Error::Input(format!(
                 "{source} lies outside of the catalogue {root}, so no build would find it; put it there, or name where it \
@@ -112,6 +126,15 @@ mod tests {
         let of = |path: &Path| place(path.to_str().unwrap(), dir.path());
         assert_eq!(of(&dir.path().join("vendor/a.tar")).unwrap().to_string(), "path:vendor/a.tar");
         assert!(of(&other.path().join("b.tar")).unwrap_err().to_string().contains("outside of the catalogue"));
+        assert_eq!(of(dir.path()).unwrap().to_string(), "path:.");
+        let code = dir.path().join("code");
+        std::fs::create_dir_all(code.join("recipes")).unwrap();
+        let beside = |path: &Path| place(path.to_str().unwrap(), &code.join("recipes"));
+        assert!(beside(&code).is_err(), "there is no repository around");
+        std::fs::create_dir(code.join(".git")).unwrap();
+        assert_eq!(beside(&code).unwrap().to_string(), "path:..");
+        assert_eq!(beside(&code.join(".git")).unwrap().to_string(), "path:../.git");
+        assert!(beside(dir.path()).is_err(), "it is around the repository");
         assert_eq!(place("crate:a/1.0.0", dir.path()).unwrap().to_string(), "crate:a/1.0.0");
         assert!(place("a-1.0.tar.gz", dir.path()).unwrap_err().to_string().contains("is not a place"));
     }

@@ -30,6 +30,9 @@ pub(super) fn shell(args: &ShellArgs, settings: &Settings, output: &Output) -> R
     let store = store(settings, output)?;
     let withdrawn = crate::service::fold(&store)?.withdrawn_packages();
     let builder = new_builder(settings, store, cancelled_when_told_to_end()?)?;
+    if let Some(changed) = builder.changed_directories(&catalog, std::slice::from_ref(&args.name))?.into_iter().next() {
+        return Err(Error::No(printable(&changed.to_string())));
+    }
     let derived = anneal_plan::derive(&catalog, &builder.toolchain(withdrawn))?;
     let prompts = std::io::stdin().is_terminal();
     let start = if args.keep_failed { ShellStart::FailingStep } else { ShellStart::FirstStep };

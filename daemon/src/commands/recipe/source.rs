@@ -52,6 +52,11 @@ impl<'a> Measuring<'a> {
         Ok(texts_in(source.file.as_str(), &mut file, bytes_max, keep)?)
     }
 
+    /// Whether a place is a directory of code, which is packed.
+    pub(super) fn is_directory(&self, place: &Place) -> bool {
+        matches!(place, Place::Path { path } if anneal_fetch::is_directory(self.catalog, path))
+    }
+
     /// What a place has, without looking into it.
     pub(super) fn measure(&self, place: &Place) -> std::result::Result<Measured, anneal_fetch::Error> {
         self.fetcher.measure(place, self.catalog, &mut std::io::sink())
@@ -69,11 +74,15 @@ impl<'a> Measuring<'a> {
     }
 }
 
-/// What a place's file is called under /src.
-pub(super) fn file_name(place: &Place) -> Result<EntryName> {
+/// What a place's file is called under /src; a directory's tar is called after it, where it has a name.
+pub(super) fn file_name(place: &Place, is_directory: bool) -> Result<EntryName> {
     let last = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
     let name = match place {
         Place::Https { url } => last(url.split(['?', '#']).next().unwrap_or(url)),
+        Place::Path { path } if is_directory => match last(path).as_str() {
+            "." | ".." => "source.tar".to_owned(),
+            name => format!("{name}.tar"),
+        },
         Place::Path { path } => last(path),
         Place::Debian { pool } | Place::DebianSecurity { pool } => last(pool),
         Place::Crate { name, version } => format!("{name}-{version}.tar.gz"),
@@ -109,8 +118,11 @@ mod tests {
             ("pypi:app/1.0/app-1.0-py3-none-any.whl", "app-1.0-py3-none-any.whl"),
             ("git+https://a.example/team/app.git@0123456789abcdef0123456789abcdef01234567", "app-0123456789ab.tar"),
         ] {
-            assert_eq!(file_name(&place.parse().unwrap()).unwrap().as_str(), name);
+            assert_eq!(file_name(&place.parse().unwrap(), false).unwrap().as_str(), name);
         }
-        assert!(file_name(&"https://a.example/x/".parse().unwrap()).is_err());
+        assert!(file_name(&"https://a.example/x/".parse().unwrap(), false).is_err());
+        for (place, name) in [("path:code/app", "app.tar"), ("path:..", "source.tar"), ("path:.", "source.tar")] {
+            assert_eq!(file_name(&place.parse().unwrap(), true).unwrap().as_str(), name);
+        }
     }
 }

@@ -100,6 +100,10 @@ impl<'d> Fields<'d> {
         let (prefix, label) = (String::new(), "the recipe".to_owned());
         Self { document, table: Some(table), span: 0..0, prefix, label, asked: RefCell::default() }
     }
+    /// Whether this is a recipe of a catalogue that others build on.
+    pub(super) fn is_upstream(&self) -> bool {
+        self.document.is_upstream()
+    }
     pub(super) fn label(&self) -> String {
         self.label.clone()
     }

@@ -160,6 +160,11 @@ fn places(fields: &Fields<'_>) -> Option<Vec<Place>> {
             let (value, table) = (text.clone(), "`places`".to_owned());
             fields.report_element("places", &text, Error::Repeated { what: "place", value, table });
         }
+        if place.leaves_catalog() && fields.is_upstream() {
+            let (found, reason) = (text.clone(), "a recipe of another catalogue may not lead out of the catalogue");
+            let form = "a path beneath the catalogue's root, or replace the recipe with one of your own";
+            fields.report_element("places", &text, Error::UnsafePath { found, reason, form });
+        }
         places.push(place);
     }
     Some(places)

@@ -41,7 +41,7 @@ pub(crate) const CASES: &[Case] = &[
     ("place-with-a-password", ZLIB, "\"crate:libz-sys/1.1.8\"", "\"https://me:secret@zlib.net/zlib.tar.gz\""),
     ("crate-without-a-version", ZLIB, "\"crate:libz-sys/1.1.8\"", "\"crate:libz-sys\""),
     ("pool-path-without-pool", ZLIB, "debian:pool/", "debian:"),
-    ("path-place-that-leaves", ZLIB, "\"crate:libz-sys/1.1.8\"", "\"path:../../etc/passwd\""),
+    ("path-place-that-leaves", ZLIB, "\"crate:libz-sys/1.1.8\"", "\"path:vendor/../../etc/passwd\""),
     ("git-place", ZLIB, "\"crate:libz-sys/1.1.8\"", "\"git+https://github.com/madler/zlib@cacf7f1d\""),
     ("go-place", ZLIB, "\"crate:libz-sys/1.1.8\"", "\"go:example.org/zlib\""),
     (
