@@ -11,9 +11,11 @@
 mod cause;
 mod clock;
 mod compare;
+mod diffoscope;
 
 pub use cause::Cause;
 pub use compare::{Change, ChangedBytes, Place, PlaceChange};
+pub use diffoscope::Described;
 
 use crate::{
     Builder, Error, Phase, Progress, Ran, Result,
@@ -77,6 +79,8 @@ pub struct Found {
 
 /// How many files of one cause are told.
 const FILES_TOLD: usize = 20;
+/// How many files of a package another program is asked about; it takes its time.
+const FILES_DESCRIBED: usize = 5;
 /// How many trials of one action are kept: enough to prove a difference, and never all the room that results have.
 const TRIALS_KEPT: usize = 96;
 /// A file system in memory that every Linux has; outputs written there list their names in another order.
@@ -251,13 +255,20 @@ impl Trials<'_> {
     }
 
     fn told(&self, causes: Vec<(Cause, String, cause::Changes)>) -> Result<Vec<Found>> {
-        let mut found = Vec::new();
+        let (mut found, mut described) = (Vec::new(), 0);
         for (cause, because, changes) in causes {
             let more = changes.len().saturating_sub(FILES_TOLD);
             let first = changes.iter().take(FILES_TOLD);
-            let files: Result<_> =
+            let files: Result<Vec<_>> =
                 first.map(|(path, change)| compare::told(path, change, &self.builder.store)).collect();
-            found.push(Found { cause, because, files: files?, more });
+            let mut files = files?;
+            for file in &mut files {
+                if described < FILES_DESCRIBED {
+                    file.described = self.builder.described(file)?;
+                    described += usize::from(file.described.is_some());
+                }
+            }
+            found.push(Found { cause, because, files, more });
         }
         Ok(found)
     }

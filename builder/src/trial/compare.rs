@@ -1,6 +1,6 @@
 //! What differs between two results of one action: which files, and which of their bytes.
 
-use super::cause::Changes;
+use super::{cause::Changes, diffoscope::Described};
 use crate::Result;
 use anneal_content::{BlobDigest, BlobSource, Entry, EntryKind, OutputName, TreeDigest, TreePath, list};
 use anneal_store::Store;
@@ -79,6 +79,9 @@ pub struct PlaceChange {
     /// insertion everything does.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ranges: Vec<ChangedBytes>,
+    /// What `diffoscope` makes of it, of the first few files and where this host has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub described: Option<Described>,
 }
 
 /// Bytes that differ, with what stands around them.
@@ -177,7 +180,7 @@ pub(super) fn told(place: &Place, change: &Change, blobs: &dyn BlobSource) -> Re
         };
         ranges = differing(&read(was)?, &read(is)?);
     }
-    Ok(PlaceChange { place: place.clone(), change: change.clone(), ranges })
+    Ok(PlaceChange { place: place.clone(), change: change.clone(), ranges, described: None })
 }
 
 /// Where two files differ, each place once.

@@ -7,7 +7,7 @@ use crate::{
     output::{Output, human_bytes, printable},
 };
 use anneal_api::{TrialGoal, TrialRequest};
-use anneal_builder::{Change, ChangedBytes, Found, Place, PlaceChange, TrialReport};
+use anneal_builder::{Change, ChangedBytes, Described, Found, Place, PlaceChange, TrialReport};
 use anneal_content::PackageName;
 use anneal_sandbox::Variation;
 use serde::Serialize;
@@ -121,6 +121,18 @@ fn found_text(text: &mut String, found: &Found) {
     let _ = writeln!(text, "  {}: {}", found.cause, found.because);
     for file in &found.files {
         let _ = writeln!(text, "    {}: {}", place_text(&file.place), change_text(file));
+        match &file.described {
+            Some(Described::Told(told)) => {
+                told.lines().for_each(|line| {
+                    let _ = writeln!(text, "      {line}");
+                });
+                continue;
+            }
+            Some(Described::Not(why)) => {
+                let _ = writeln!(text, "      diffoscope does not say how: {why}");
+            }
+            None => {}
+        }
         for range in &file.ranges {
             range_text(text, range);
         }
@@ -181,6 +193,32 @@ mod tests {
         assert_eq!(rate(19, 19), " (100.0 %)");
         assert_eq!(rate(9_999, 10_000), " (99.9 %)");
         assert_eq!(rate(0, 0), "");
+    }
+
+    #[test]
+    fn what_another_program_tells_takes_the_place_of_bytes_and_its_failure_one_line() {
+        let hex = |text: &str| text.bytes().map(|b| format!("{b:02x}")).collect::<String>();
+        let told = |described| {
+            let range = ChangedBytes { offset: 0, from: 0, was: hex("a"), is: hex("b") };
+            let digest = anneal_content::BlobDigest::of(b"");
+            let file = PlaceChange {
+                place: Place::Run,
+                change: Change::Content { was: digest, is: digest, was_size: 1, is_size: 1 },
+                ranges: vec![range],
+                described,
+            };
+            let cause = anneal_builder::Cause::Randomness;
+            let mut text = String::new();
+            found_text(&mut text, &Found { cause, because: String::new(), files: vec![file], more: 0 });
+            printable_lines(&text).lines().skip(2).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let bytes = told(None);
+        assert_eq!(bytes.len(), 2);
+        let hostile = "-a\u{1b}]0;title\u{7}\n+b\u{202e}\n";
+        assert_eq!(told(Some(Described::Told(hostile.into()))), ["      -a\u{fffd}]0;title\u{fffd}", "      +b\u{fffd}"]);
+        let failed = told(Some(Described::Not("reached its limit of wall time".into())));
+        assert_eq!(failed[0], "      diffoscope does not say how: reached its limit of wall time");
+        assert_eq!(failed[1..], bytes);
     }
 
     #[test]
