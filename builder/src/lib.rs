@@ -59,6 +59,7 @@ pub use shell::{Shell, ShellStart};
 pub use sources::ChangedDirectory;
 pub use swap::{Former, Judged, Settled, SwapReport, SwappedLibrary};
 pub use swapped::{SWAPPED, SwappedBuild};
+pub use testing::FailedTest;
 pub use trial::{Cause, Change, ChangedBytes, Described, Found, Place, PlaceChange, TrialReport};
 
 /// The version of what a build can see; a change of it re-keys every build.

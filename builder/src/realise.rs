@@ -291,7 +291,7 @@ impl Drop for WorkPlace {
 /// Keeps the last lines of a log for the error message.
 #[derive(Default)]
 pub(crate) struct Tail {
-    step: FailingStep,
+    pub(crate) step: FailingStep,
     bytes: std::collections::VecDeque<u8>,
 }
 

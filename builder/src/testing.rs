@@ -7,7 +7,7 @@ use crate::{
     staging::{Allowance, Stage},
 };
 use anneal_content::{BlobDigest, OutputName, PackageName};
-use anneal_plan::{Inputs, test_key};
+use anneal_plan::{Derived, Inputs, test_key};
 use anneal_recipe::{Catalog, PackageRecipe};
 use anneal_sandbox::{Ended, Variation};
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,15 @@ pub(crate) struct TestRecord {
     pub(crate) passed: bool,
     pub(crate) summary: String,
     pub(crate) log: BlobDigest,
+}
+
+/// Tests of a package that did not pass.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedTest {
+    /// Which step of them ended how, and the last lines of their log.
+    pub summary: String,
+    /// The whole log.
+    pub log: BlobDigest,
 }
 
 pub(crate) const TESTED: &str = "tested";
@@ -76,6 +85,20 @@ impl Builder {
         Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
     }
 
+    /// What a package's tests said if they did not pass with what is built of a catalogue.
+    pub fn failed_test(
+        &self,
+        catalog: &Catalog,
+        derived: &Derived,
+        package: &PackageName,
+    ) -> Result<Option<FailedTest>> {
+        let built = self.realised(derived)?;
+        let outputs = |name: &PackageName| Some((name.clone(), built.get(derived.ids.get(name)?)?.outputs.clone()));
+        let built: Inputs = derived.ids.keys().filter_map(outputs).collect();
+        let record = self.test_record(catalog, package, &built)?;
+        Ok(record.filter(|test| !test.passed).map(|TestRecord { summary, log, .. }| FailedTest { summary, log }))
+    }
+
     fn run_test(&self, recipe: &PackageRecipe, inputs: &Inputs) -> Result<(TestRecord, Ran)> {
         let sysroot = self.sysroot_dirs(inputs)?;
         let sources = self.source_dir(&[])?;
@@ -96,7 +119,8 @@ impl Builder {
             return Err(crate::Error::Cancelled { package: recipe.name.clone() });
         }
         let passed = outcome.ended == Ended::Exited(0);
-        let summary = if passed { String::new() } else { format!("{}\n{}", outcome.ended, tail.text()) };
+        let ended = tail.step.tell(&outcome.ended.to_string());
+        let summary = if passed { String::new() } else { format!("{ended}\n{}", tail.text()) };
         Ok((TestRecord { passed, summary, log }, interval(&outcome, Phase::Test)))
     }
 }

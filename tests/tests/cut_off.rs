@@ -101,7 +101,7 @@ fn an_advisory_that_a_patch_answers_keeps_what_only_links_and_catches_what_reads
 
     let text = place.anneal(&["case", "certificate", ADVISORY]).fine().out;
     assert!(text.contains(&format!("rebuilt    zlib 1.2.13 -> {PATCHED}: ")), "{text}");
-    assert!(text.contains("planned    archived 1.0: input digest "), "{text}");
+    assert!(text.contains("built      archived 1.0: it is in no image; input digest "), "{text}");
     assert!(text.contains("image archived has no such package, but is made with one: it is built again"), "{text}");
     let of_linked = line(&text, "linked 1.0:");
     assert!(of_linked.contains("kept       linked 1.0: interface equal of zlib sha256:"), "{text}");

@@ -254,6 +254,39 @@ fn a_failing_build_names_its_step_and_a_shell_opens_where_it_failed() {
 }
 
 #[test]
+fn the_log_of_a_package_is_that_of_its_tests_where_they_did_not_pass() {
+    if !is_root() {
+        return skipped("needs root for the sandbox that is kept");
+    }
+    let dir = scratch();
+    let notes = Notes::with_small_root(dir.path()).with_steps(&["echo made"]);
+    let place = &notes.place;
+    let passes = "steps = ['grep -q note \"$SYSROOT/usr/share/note/note.txt\"']";
+    notes.edit(passes, "steps = ['true', 'echo looking for it; test -e /nowhere']");
+    let daemon = place.daemon();
+    let said = place.anneal(&["build"]).refused(1, &["anneal recipe log note", "note did not pass"]);
+    assert!(said.err.contains("tests of note FAILED"), "{}", said.err);
+    let step =
+        "its tests did not pass: step 2 of 2, `echo looking for it; test -e /nowhere`: exited with code 1; log sha256:";
+    let told = place.anneal(&["recipe", "log", "note"]).fine();
+    assert!(told.out.contains("looking for it\n") && !told.out.contains("made\n"), "{}", told.out);
+    assert!(told.err.contains(step) && told.err.contains("note 1.0 was built at"), "{}", told.err);
+    place.anneal(&["image", "check", "note"]).refused(1, &[]);
+    daemon.stop();
+    // Without a daemon, and for machines.
+    let told = place.anneal(&["recipe", "log", "note", "--json"]).fine().json();
+    assert!(told["test"]["summary"].as_str().unwrap().starts_with("step 2 of 2, "), "{told}");
+    assert_eq!(told["build"]["failed"], false);
+    // Tests that pass are no news: the build's log is told.
+    notes.edit("steps = ['true', 'echo looking for it; test -e /nowhere']", passes);
+    let daemon = place.daemon();
+    place.anneal(&["build"]).fine();
+    daemon.stop();
+    let told = place.anneal(&["recipe", "log", "note"]).fine();
+    assert!(told.out.contains("made\n") && !told.err.contains("tests"), "{}{}", told.out, told.err);
+}
+
+#[test]
 fn the_commands_of_the_page_run_as_they_stand_there() {
     let page = fs::read_to_string(anneal_tests::top().join("docs/recipes.md")).unwrap();
     let commands: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("$ anneal ")).collect();

@@ -45,7 +45,8 @@ pub enum Described {
 impl Builder {
     /// How a file differs, where this host has the program to tell.
     pub(super) fn described(&self, change: &PlaceChange) -> Result<Option<Described>> {
-        let (Place::At(_, path), Change::Content { was, is, was_size, is_size }) = (&change.place, &change.change) else {
+        let (Place::At(_, path), Change::Content { was, is, was_size, is_size }) = (&change.place, &change.change)
+        else {
             return Ok(None);
         };
         if was_size.max(is_size) > &FILE_BYTES_MAX || !Path::new(PROGRAM).is_file() {
@@ -73,7 +74,8 @@ impl Builder {
             root: vec![self.root.dir()?],
             mounts,
             argv,
-            env: [variable("PATH", "/usr/bin:/usr/sbin"), variable("HOME", "/tmp"), variable("LC_ALL", "C.UTF-8")].into(),
+            env: [variable("PATH", "/usr/bin:/usr/sbin"), variable("HOME", "/tmp"), variable("LC_ALL", "C.UTF-8")]
+                .into(),
             limits: Limits {
                 wall: WALL,
                 silence: WALL,
@@ -98,7 +100,8 @@ fn description(ended: &Ended, text: &str) -> Described {
     match ended {
         Ended::Exited(DIFFERENT) if !text.trim().is_empty() => {
             // The first two lines name the files.
-            let mut lines = text.lines().skip_while(|line| line.starts_with("--- /was/") || line.starts_with("+++ /is/"));
+            let mut lines =
+                text.lines().skip_while(|line| line.starts_with("--- /was/") || line.starts_with("+++ /is/"));
             let mut told: String = lines.by_ref().take(LINES_MAX).map(|text| line(text) + "\n").collect();
             let more = lines.count();
             if more > 0 {

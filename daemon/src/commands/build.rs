@@ -274,7 +274,8 @@ pub(super) fn progress_text(progress: &Progress) -> String {
             format!("built {package} {version}{}", if *reproducible { ", reproducibly" } else { "; NOT reproducible" })
         }
         Progress::Tested { package, passed } => {
-            format!("tests of {package} {}", if *passed { "passed" } else { "FAILED" })
+            let failed = || format!("FAILED; their log: anneal recipe log {package}");
+            format!("tests of {package} {}", if *passed { "passed".to_owned() } else { failed() })
         }
         Progress::Failed { package, summary, .. } => {
             format!("{package} FAILED: {}", summary.lines().next().unwrap_or_default())

@@ -4,14 +4,17 @@ mod certificate;
 
 use crate::{
     cli::ToFile,
-    commands::{advisory, log::when},
+    commands::{
+        advisory,
+        log::{events, when},
+    },
     error::{Error, Result},
     output::{Output, printable, write_file},
     patch::patch_of,
     settings::Settings,
     view::{View, view},
 };
-use anneal_ledger::{Case, CaseStatus, KeptProof, State};
+use anneal_ledger::{Case, CaseStatus, Event, KeptProof, State};
 use anneal_plan::{BuildPlan, KeepGround, KeptBuild, KeptBuilds};
 use clap::Subcommand;
 use serde_json::json;
@@ -50,7 +53,9 @@ pub(crate) fn run(command: &CaseCommand, settings: &Settings, output: &Output) -
         CaseCommand::Show { id } => show(&view, &state, find(&view, &state, id)?, output),
         CaseCommand::Certificate { id } => {
             let case = find(&view, &state, id)?;
-            let certificate = certificate::Certificate::of(&state, case, plan_of(&view, case)?.as_ref())?;
+            let plan = plan_of(&view, case)?;
+            let built = if plan.is_some() { builds(&view)? } else { certificate::Built::new() };
+            let certificate = certificate::Certificate::of(&state, case, plan.as_ref(), &built)?;
             output.result(|| printable(&certificate.text()), &certificate)
         }
         CaseCommand::Patch { id, to } => {
@@ -81,6 +86,15 @@ fn in_path(text: &str) -> String {
 /// The plan that was made when releases were chosen.
 fn plan_of(view: &View, case: &Case) -> Result<Option<BuildPlan>> {
     case.plan.as_ref().map(|digest| view.json(digest)).transpose()
+}
+
+/// Every build that the journal tells of.
+fn builds(view: &View) -> Result<certificate::Built> {
+    let built = |event| match event {
+        Event::PackageBuilt { derivation, action, .. } => Some((derivation, action)),
+        _ => None,
+    };
+    Ok(events(view)?.into_iter().filter_map(|(_, record)| built(record.event)).collect())
 }
 
 /// What was kept in place of a planned build.

@@ -71,7 +71,7 @@ struct Numbered<'a> {
 }
 
 /// The whole journal; a daemon gives it in pieces.
-fn events(view: &View) -> Result<Vec<(u64, Record)>> {
+pub(super) fn events(view: &View) -> Result<Vec<(u64, Record)>> {
     let client = match view {
         View::Directory(store) => return crate::service::journal(store, 0, usize::MAX),
         View::Daemon(client) => client,
@@ -113,7 +113,7 @@ pub(super) struct Build {
     package: PackageName,
     version: Option<Version>,
     at_ms: u64,
-    failed: bool,
+    pub(super) failed: bool,
     /// What the error said, where it failed.
     pub(super) summary: String,
     pub(super) log: Option<BlobDigest>,

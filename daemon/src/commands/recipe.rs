@@ -3,6 +3,7 @@
 mod bump;
 mod format;
 mod graph;
+mod last_log;
 mod lock;
 mod lock_path;
 mod lock_sources;
@@ -15,9 +16,8 @@ mod why;
 use crate::{
     catalog_files::{parse, read_catalog, recipe_files},
     cli::ToFile,
-    commands::log::{last_build, log_text},
     error::{Error, Result},
-    output::{Output, printable, write_file},
+    output::{Output, write_file},
     settings::Settings,
 };
 use anneal_content::PackageName;
@@ -73,7 +73,7 @@ pub(crate) enum RecipeCommand {
     },
     /// A shell in the sandbox that builds a package, where its steps begin or where one fails
     Shell(shell::ShellArgs),
-    /// The log of a package's last build, whether it failed or not
+    /// The log of a package's last build, whether it failed or not; of its tests where they did not pass
     Log {
         /// The package
         name: PackageName,
@@ -135,7 +135,7 @@ pub(crate) fn run(command: &RecipeCommand, settings: &Settings, output: &Output)
             lock_path::lock_path(name, release, settings, output)
         }
         RecipeCommand::Shell(args) => shell::shell(args, settings, output),
-        RecipeCommand::Log { name } => log(name, settings, output),
+        RecipeCommand::Log { name } => last_log::log(name, settings, output),
     }
 }
 
@@ -190,20 +190,6 @@ fn mistakes_json(mistakes: &Mistakes) -> serde_json::Value {
         })
     });
     json!({ "mistakes": each.collect::<Vec<_>>() })
-}
-
-fn log(name: &PackageName, settings: &Settings, output: &Output) -> Result<()> {
-    let store = super::store::open(settings)?;
-    let trusted = crate::keys::result_keys(&settings.state.join("keys"))?.trusted;
-    let Some(build) = last_build(&store, &trusted, name)? else {
-        return Err(Error::No(format!("{name} was never built here; `anneal build` builds what images ask for")));
-    };
-    output.note(&printable(&build.headline()));
-    let text = match &build.log {
-        Some(digest) => log_text(&super::log::whole(&store, digest)?),
-        None => format!("{}\n", printable(&build.summary)),
-    };
-    output.result(|| text.clone(), &json!({ "build": &build, "text": &text }))
 }
 
 #[cfg(test)]

@@ -215,7 +215,10 @@ mod tests {
         let bytes = told(None);
         assert_eq!(bytes.len(), 2);
         let hostile = "-a\u{1b}]0;title\u{7}\n+b\u{202e}\n";
-        assert_eq!(told(Some(Described::Told(hostile.into()))), ["      -a\u{fffd}]0;title\u{fffd}", "      +b\u{fffd}"]);
+        assert_eq!(
+            told(Some(Described::Told(hostile.into()))),
+            ["      -a\u{fffd}]0;title\u{fffd}", "      +b\u{fffd}"]
+        );
         let failed = told(Some(Described::Not("reached its limit of wall time".into())));
         assert_eq!(failed[0], "      diffoscope does not say how: reached its limit of wall time");
         assert_eq!(failed[1..], bytes);

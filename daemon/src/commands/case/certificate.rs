@@ -8,7 +8,9 @@ use crate::{
     commands::{advisory::status, log::when},
     error::{Error, Result},
 };
-use anneal_content::{BlobDigest, CatalogDigest, DerivationId, ImageName, PackageName, TreeDigest, Version};
+use anneal_content::{
+    ActionDigest, BlobDigest, CatalogDigest, DerivationId, ImageName, PackageName, TreeDigest, Version,
+};
 use anneal_ledger::{
     Candidate, CandidateId, Case, CaseStatus, Decision, Ground, Hit, Image, Kept, KeptProof, Linked, PackageRecord,
     State,
@@ -91,7 +93,11 @@ enum Fate {
         /// The candidate with what was built, where that is another.
         followed_by: Option<CandidateId>,
     },
-    /// Its inputs changed, as the plan has it.
+    /// Its inputs changed, and no image that answers the case holds it; it was built for one that is made with it.
+    Built { version: Version, inputs: DerivationId, action: ActionDigest },
+    /// The same, and it does not build.
+    NotBuilt { version: Version, inputs: DerivationId, why: String },
+    /// The same, and it is still to be built.
     Planned { version: Version, inputs: DerivationId },
     /// Its inputs changed.
     Rebuilt {
@@ -109,9 +115,12 @@ enum Fate {
     Removed { version: Version },
 }
 
+/// What was built, by what named it before.
+pub(super) type Built = BTreeMap<DerivationId, ActionDigest>;
+
 impl Certificate {
     /// Reads a case's certificate off the state; an error where there is nothing to certify yet.
-    pub(super) fn of(state: &State, case: &Case, plan: Option<&BuildPlan>) -> Result<Self> {
+    pub(super) fn of(state: &State, case: &Case, plan: Option<&BuildPlan>, built: &Built) -> Result<Self> {
         let mut images = Vec::new();
         for name in &case.images {
             images.extend(answering(state, case, name).and_then(|candidate| fixed(state, case, candidate)));
@@ -141,7 +150,7 @@ impl Certificate {
             waiting: case.images.iter().filter(|name| !done.contains(*name)).cloned().collect(),
             follow,
             untouched,
-            elsewhere: plan.map(|plan| elsewhere(state, plan, &images)).unwrap_or_default(),
+            elsewhere: plan.map(|plan| elsewhere(state, plan, &images, built)).unwrap_or_default(),
             images,
         })
     }
@@ -189,18 +198,22 @@ fn before<'a>(state: &'a State, case: &Case, candidate: &Candidate, after: &Imag
 }
 
 /// What became of the packages that a plan builds and no image that answers the case holds.
-fn elsewhere(state: &State, plan: &BuildPlan, images: &[Fixed]) -> BTreeMap<PackageName, Fate> {
+fn elsewhere(state: &State, plan: &BuildPlan, images: &[Fixed], built: &Built) -> BTreeMap<PackageName, Fate> {
     let is_held = |name: &PackageName| images.iter().any(|fixed| fixed.packages.contains_key(name));
-    let built = plan.steps.iter().filter(|step| !matches!(step, Step::Reuse { .. }) && !is_held(step.package()));
+    let steps = plan.steps.iter().filter(|step| !matches!(step, Step::Reuse { .. }) && !is_held(step.package()));
     let fate = |step: &Step| {
         let (version, inputs) = (step.version().clone(), step.derivation());
         match state.kept.get(&inputs) {
             Some(kept) if !kept.ground.is_interface() => swapped(kept, None, inputs, None),
             Some(kept) => interface_equal(kept, None, inputs, None),
-            None => Fate::Planned { version, inputs },
+            None => match (built.get(&inputs), state.failures.get(&inputs)) {
+                (_, Some(failure)) => Fate::NotBuilt { version, inputs, why: failure.summary.clone() },
+                (Some(action), None) => Fate::Built { version, inputs, action: *action },
+                (None, None) => Fate::Planned { version, inputs },
+            },
         }
     };
-    built.map(|step| (step.package().clone(), fate(step))).collect()
+    steps.map(|step| (step.package().clone(), fate(step))).collect()
 }
 
 fn interface_equal(
@@ -383,7 +396,16 @@ impl Fate {
                 };
                 format!("kept       {name} {version}: interface equal of {}; {proof}", of.join(", "))
             }
-            Self::Planned { version, inputs } => format!("planned    {name} {version}: input digest {inputs}"),
+            Self::Built { version, inputs, action } => {
+                format!("built      {name} {version}: it is in no image; input digest {inputs}, action {action}")
+            }
+            Self::NotBuilt { version, inputs, why } => {
+                let why = why.lines().next().unwrap_or_default();
+                format!("NOT built  {name} {version}: {why}; input digest {inputs}")
+            }
+            Self::Planned { version, inputs } => {
+                format!("to build   {name} {version}: it is in no image; input digest {inputs}")
+            }
             Self::New { version, inputs, .. } => format!("new        {name} {version}: input digest {inputs}"),
             Self::Removed { version } => format!("removed    {name} {version}"),
         }
@@ -426,7 +448,6 @@ fn swapped_text(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use anneal_content::ActionDigest;
     use anneal_ledger::{CandidateStatus, Event, Record};
 
     fn package(name: &str, version: &str, inputs: &[u8], tree: &[u8]) -> PackageRecord {
@@ -594,7 +615,7 @@ mod tests {
             plan: None,
             status: CaseStatus::Open,
         };
-        let error = Certificate::of(&State::default(), &case, None).unwrap_err();
+        let error = Certificate::of(&State::default(), &case, None, &Built::new()).unwrap_err();
         assert!(matches!(error, Error::No(_)), "{error}");
     }
 }

@@ -18,7 +18,7 @@ pub(super) fn lock_path(
     settings: &Settings,
     output: &Output,
 ) -> Result<()> {
-    let files = recipe_files(settings.catalog_dir()?)?;
+    let files = recipe_files(settings.own_catalog_dir()?)?;
     let catalog = parse(&files, settings)?.map_err(|mistakes| Error::Recipes(mistakes.render(output.color)))?;
     let recipe = catalog.package(name).map_err(|error| super::with_help(&error))?;
     let (path, text) = recipe_file(&files, name)?;
