@@ -149,6 +149,11 @@ impl Store {
         &*self.inner.backend
     }
 
+    /// Whether the blobs are files of this store, and not in a bucket.
+    pub fn keeps_blobs_as_files(&self) -> bool {
+        !self.inner.layout.in_bucket
+    }
+
     /// Notes for the next open what the engine did by itself since the last write. Worth a call now and then where a writer
     /// is open and idle.
     pub fn note_extent(&self) -> Result<()> {

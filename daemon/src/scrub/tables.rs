@@ -65,10 +65,10 @@ pub(super) fn read_all(store: &Store, how: &How<'_>, report: &mut Report) -> Res
     };
     report.rows = tables.iter().map(|table| table.rows).sum();
     let faults: Vec<_> = tables.into_iter().filter_map(|table| Some((table.name, table.rows, table.fault?))).collect();
-    let is_of_blobs_alone = faults.iter().all(|(table, ..)| *table == BLOBS);
+    let can_be_remade = store.keeps_blobs_as_files() && faults.iter().all(|(table, ..)| *table == BLOBS);
     for (table, rows, fault) in faults {
         let why = format!("after {rows} rows: {}", told(fault));
-        report.found_unreadable(table, if is_of_blobs_alone { from_files(&why) } else { advice(why) });
+        report.found_unreadable(table, if can_be_remade { from_files(&why) } else { advice(why) });
     }
     Ok(!(how.stop)())
 }

@@ -184,7 +184,7 @@ fn a_damaged_table_is_one_finding_however_many_blobs_have_their_rows_in_it() {
         let found: Vec<_> = report.damage.iter().map(|(what, one)| (what.as_str(), one.kind)).collect();
         assert_eq!(found, [("the database's table `blobs`", Kind::Corrupt)], "{report:?}");
         let why = &report.damage.values().next().unwrap().why;
-        assert!(why.contains("anneal store restore"), "{why}");
+        assert!(why.contains("`anneal store scrub --mend` without a daemon makes it again"), "{why}");
     }
 }
 
